@@ -1,0 +1,428 @@
+"""One connection's machine, free of input and output: it serves any loop, real or simulated.
+
+How to drive it, each round of your own loop:
+
+1. tell it what happened: `receive(data)`, `eof()`, `reset(error)`, `expire(limit)`;
+2. give it what the application has to say: `enqueue(data)`, and `close()` when there is no more;
+3. watch its socket for reading while `wants_read`, for writing while `wants_write`;
+4. when the socket is writable, offer `flush()` to the kernel and say with `sent(count)` what it took;
+5. when `wants_fin`, shut the socket down for writing and say `fin_sent()`;
+6. when `closed`, close the socket; `close_reason` says why.
+
+Each call has changed the state when it returns; there is nothing to poll and nothing is deferred. Times are handed in
+(`now_s`, any monotonic clock, in seconds); who needs no deadlines leaves them out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import Any, ClassVar, Final
+
+from fsmserver.core import wording
+from fsmserver.core.errors import DeadlinePassed, IllegalTransition, LimitError, LingerOverrun, OutboxOverflow, OutboxSealed, UrgentData
+from fsmserver.core.limits import DEFAULT, Limits
+from fsmserver.core.outbox import Buffer, Outbox
+from fsmserver.core.reasons import DEFAULT_WHO, CloseReason, Who
+from fsmserver.core.states import Event, Hold, Interest, State
+from fsmserver.core.table import CONNECTION, DEADLINE, FOREVER, INTEREST, OWES_NOTHING, RECEIVED_RENEWS, lingers
+
+Observer = Callable[["ConnectionFSM", State, Event], None]
+Hook = Callable[[Any], object]
+
+ARROWS: Final = CONNECTION.arrows
+# The columns of the four events that an echoed message fires, for the short cuts of their methods.
+AFTER_RECEIVE, AFTER_ENQUEUE, AFTER_FLUSH, AFTER_DRAIN = (
+    CONNECTION.after[event] for event in (Event.RECEIVE, Event.ENQUEUE, Event.FLUSH, Event.DRAIN)
+)
+READING, WRITING, CLOSED = State.READING, State.WRITING, State.CLOSED
+EOF, FINISHING, PAUSED, BACKPRESSURE = (hold.value for hold in Hold)
+
+
+class ConnectionFSM:
+    """The state of one connection, its outbox and its holds.
+
+    `fire` is the one door for events; the named methods go through it. Methods `on_exit_<state>` and
+    `on_enter_<state>` of a subclass are called with no arguments before and after each transition, also where the
+    state follows itself, as `transitions` does. What such a method does to the machine stands: a machine that was
+    closed in one of them stays closed.
+    """
+
+    __slots__ = (
+        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_low_bytes", "_observer", "_since_s", "_watched",
+        "close_reason", "limits", "lingered_bytes", "outbox", "received_bytes", "state",
+    )  # fmt: skip
+
+    _hooks: ClassVar[Mapping[str, Hook]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - what a subclass may say is not ours to know
+        """Collect the hooks once, so that a machine without any pays nothing for them."""
+        super().__init_subclass__(**kwargs)
+        names = (f"on_{moment}_{state}" for moment in ("enter", "exit") for state in State)
+        cls._hooks = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
+
+    def __init__(self, *, limits: Limits = DEFAULT, now_s: float = 0.0) -> None:
+        """Begin in `accepted`, with an empty outbox and nothing held."""
+        self.state = CONNECTION.initial
+        self.limits = limits
+        self.outbox = Outbox()
+        self.received_bytes = 0
+        self.lingered_bytes = 0
+        self.close_reason: CloseReason | None = None
+        self._holds = 0
+        self._high_bytes, self._low_bytes = limits.outbox_high_bytes, limits.outbox_low_bytes
+        self._born_s = self._since_s = now_s
+        self._finisher: Who | None = None
+        self._fin_sent = False
+        self._observer: Observer | None = None
+        self._watched = bool(self._hooks)
+
+    # The one door.
+
+    def fire(self, event: Event, *, error: BaseException | None = None, who: Who | None = None) -> None:
+        """Move along the table: `event` happened. The methods below call this; call them unless you extend the table.
+
+        Raises:
+            IllegalTransition: `event` cannot happen in this state; nothing was changed.
+
+        """
+        origin = self.state
+        destination = ARROWS[origin].get(event)
+        if destination is None:
+            raise self._illegal(event)
+        if self._hooks and not self._leave(origin):
+            return
+        self.state = destination
+        if destination is CLOSED:
+            lost_bytes = self.outbox.discard()
+            self.close_reason = CloseReason(who or DEFAULT_WHO[event], origin, event, error, lost_bytes)
+        if self._observer is not None:
+            self._observer(self, origin, event)
+        if self._hooks:
+            self._run_hook(f"on_enter_{destination}")
+
+    def _leave(self, origin: State) -> bool:
+        """Run the exit hook; give False if it moved the machine itself: then that stands."""
+        self._run_hook(f"on_exit_{origin}")
+        return self.state is origin
+
+    def _run_hook(self, name: str) -> None:
+        hook = self._hooks.get(name)
+        if hook is not None:
+            hook(self)
+
+    def _illegal(self, event: Event) -> IllegalTransition:
+        return IllegalTransition(self.state, event, self.allowed())
+
+    def allowed(self) -> tuple[Event, ...]:
+        """List the events that can happen now."""
+        return CONNECTION.legal(self.state)
+
+    # What the network did.
+
+    def open(self, now_s: float = 0.0) -> None:
+        """Say that the handshake is done (for plain TCP: at once); the application may see the connection now."""
+        self.fire(Event.OPEN)
+        self._since_s = now_s
+
+    def receive(self, data: Sized, now_s: float = 0.0) -> bool:
+        """Say that bytes came. Give True if the application is to see them; a lingering close throws them away.
+
+        Raises:
+            IllegalTransition: the connection is closed.
+
+        """
+        if self._watched:
+            self.fire(Event.RECEIVE)
+        else:
+            after = AFTER_RECEIVE.get(self.state)
+            if after is None:
+                raise self._illegal(Event.RECEIVE)
+            self.state = after
+        self.received_bytes += len(data)
+        if RECEIVED_RENEWS[self.state][self._holds]:
+            self._since_s = now_s
+        return not self._holds & FINISHING or self._linger(len(data))
+
+    def _linger(self, count_bytes: int) -> bool:
+        self.lingered_bytes += count_bytes
+        if self.lingered_bytes > self.limits.linger_bytes:
+            self.abort(LingerOverrun(self.limits.linger_bytes), who=Who.SERVER)
+        return False
+
+    def eof(self, now_s: float = 0.0, *, half_open: bool = False) -> None:
+        """Say that the peer will send no more. What is queued is still sent, then the connection finishes.
+
+        With `half_open` it stays open for sending until `close()` (or `half_closed_s` passes).
+        """
+        self.fire(Event.EOF)
+        self._hold(EOF, now_s)
+        if not half_open or (self.outbox.sealed and not self.outbox.size_bytes):
+            self.close(now_s, who=Who.PEER)
+        self._finish_if_nothing_is_owed()
+
+    def reset(self, error: BaseException | None = None) -> None:
+        """Say that the socket failed; `error` is the cause (an OSError with its errno)."""
+        self.fire(Event.RESET, error=error)
+
+    def exceptional(self) -> None:
+        """Say that the socket was in the exceptional set (urgent data) and that the policy is to close."""
+        self.fire(Event.EXCEPTIONAL, error=UrgentData())
+
+    def expire(self, limit: str) -> None:
+        """Say that a deadline passed: `limit` is the name of a field of `Limits`, as `deadline` gives it.
+
+        Raises:
+            LimitError: there is no such deadline.
+
+        """
+        if not (limit.endswith("_s") and limit in Limits.__slots__):
+            raise LimitError("limit", limit, "the name of a deadline, such as idle_s")
+        self.fire(Event.EXPIRE, error=DeadlinePassed(limit, getattr(self.limits, limit)))
+
+    # What the application wants.
+
+    def enqueue(self, data: bytes, now_s: float = 0.0) -> bool:
+        """Put `data` into the outbox; empty data changes nothing.
+
+        Gives True if this took the outbox over its high mark: reading is held, and the application had better pause.
+
+        Raises:
+            IllegalTransition: the connection is not open yet, or closed.
+            OutboxSealed: the end of the stream was declared before.
+            OutboxOverflow: the hard cap would be exceeded; nothing of `data` was kept.
+
+        """
+        after = AFTER_ENQUEUE.get(self.state)
+        if after is None:
+            raise self._illegal(Event.ENQUEUE)
+        outbox = self.outbox
+        if outbox.sealed:
+            raise OutboxSealed
+        before_bytes = outbox.size_bytes
+        if before_bytes + len(data) > self.limits.outbox_cap_bytes:
+            raise OutboxOverflow(before_bytes, len(data), self.limits.outbox_cap_bytes)
+        if not data:
+            return False
+        outbox.append(data)
+        if not before_bytes:
+            self._since_s = now_s
+        if self._watched:
+            self.fire(Event.ENQUEUE)
+        else:
+            self.state = after
+        return outbox.size_bytes > self._high_bytes and self._press()
+
+    def close(self, now_s: float = 0.0, *, who: Who = Who.APPLICATION) -> None:
+        """Close gracefully: what is queued is sent, then FIN, then the peer's FIN is waited for (`linger_s`).
+
+        On a connection that is closing or closed this changes nothing. Before `open` there is nothing to be graceful
+        about: the connection is aborted.
+        """
+        if self.state is State.ACCEPTED:
+            self.abort(who=who)
+        elif self.state is not CLOSED and not self._holds & FINISHING:
+            self._finisher = who
+            self.outbox.sealed = True
+            self._hold(FINISHING, now_s)
+            self._finish_if_nothing_is_owed()
+
+    def write_eof(self, now_s: float = 0.0) -> None:
+        """Queue the end of the outgoing stream behind what is queued; receiving goes on. Once is enough."""
+        if self.state is State.ACCEPTED:
+            raise self._illegal(Event.ENQUEUE)
+        self.outbox.sealed = True
+        if self._holds & EOF and not self.outbox.size_bytes:
+            self.close(now_s)
+
+    def abort(self, error: BaseException | None = None, *, who: Who = Who.APPLICATION) -> None:
+        """Give the connection up now; what is queued is lost, and counted in the close reason.
+
+        Raises:
+            IllegalTransition: the connection is closed already.
+
+        """
+        self.fire(Event.ABORT, error=error, who=who)
+
+    def pause(self, now_s: float = 0.0) -> None:
+        """Stop reading until `resume()`."""
+        self._hold(PAUSED, now_s)
+
+    def resume(self, now_s: float = 0.0) -> None:
+        """Take back `pause()`."""
+        self._release(PAUSED, now_s)
+
+    def set_marks(self, high_bytes: int, low_bytes: int) -> bool:
+        """Set this connection's own watermarks: over `high_bytes` reading is held, until down to `low_bytes`.
+
+        Gives True if the outbox is over the new high mark and was not over the old one.
+
+        Raises:
+            LimitError: not 0 <= low <= high.
+
+        """
+        if not 0 <= low_bytes <= high_bytes:
+            raise LimitError("low_bytes", low_bytes, f"between 0 and high_bytes, {high_bytes}")
+        self._high_bytes, self._low_bytes = high_bytes, low_bytes
+        return self.outbox.size_bytes > high_bytes and self._press()
+
+    def _press(self) -> bool:
+        fresh = not self._holds & BACKPRESSURE
+        self._holds |= BACKPRESSURE
+        return fresh
+
+    @property
+    def marks(self) -> tuple[int, int]:
+        """The low and the high watermark, in bytes."""
+        return self._low_bytes, self._high_bytes
+
+    # Sending.
+
+    def flush(self) -> Sequence[Buffer]:
+        """Take the outbox's front, as at most `IOV_MAX` buffers, to the kernel. After this call `sent` must follow.
+
+        Raises:
+            IllegalTransition: there is nothing to send.
+
+        """
+        if self._watched:
+            self.fire(Event.FLUSH)
+        else:
+            after = AFTER_FLUSH.get(self.state)
+            if after is None:
+                raise self._illegal(Event.FLUSH)
+            self.state = after
+        return self.outbox.peek()
+
+    def sent(self, count_bytes: int, now_s: float = 0.0) -> bool:
+        """Say how much of what `flush` gave the kernel took: from 0 (it would block) to all of it.
+
+        Gives True if this took the outbox down to its low mark after it was over the high one: the application may resume.
+
+        Raises:
+            IllegalTransition: nothing was being written.
+            ValueError: more than the outbox holds; nothing was changed.
+
+        """
+        if self.state is not WRITING:
+            raise self._illegal(Event.DRAIN)
+        outbox = self.outbox
+        outbox.take(count_bytes)
+        if count_bytes:
+            self._since_s = now_s
+        eased = self._holds & BACKPRESSURE and self._ease()
+        if not outbox.size_bytes:
+            if self._watched:
+                self.fire(Event.DRAIN)
+            else:
+                self.state = AFTER_DRAIN[WRITING]
+            if outbox.sealed:
+                self._after_last_byte(now_s)
+        return bool(eased)
+
+    def _ease(self) -> bool:
+        low_enough = self.outbox.size_bytes <= self._low_bytes
+        if low_enough:
+            self._holds &= ~BACKPRESSURE
+        return low_enough
+
+    def _after_last_byte(self, now_s: float) -> None:
+        if self._holds & EOF:
+            self.close(now_s, who=Who.PEER)
+        self._finish_if_nothing_is_owed()
+
+    @property
+    def wants_fin(self) -> bool:
+        """Whether all is sent and the end of the stream is declared: shut down writing, then say `fin_sent()`."""
+        return self.outbox.sealed and self.state is READING and not self._fin_sent
+
+    def fin_sent(self) -> None:
+        """Say that the socket was shut down for writing."""
+        self._fin_sent = True
+
+    # Holds, and what follows from them.
+
+    def _hold(self, hold: int, now_s: float) -> None:
+        self._change_holds(self._holds | hold, now_s)
+
+    def _release(self, hold: int, now_s: float) -> None:
+        self._change_holds(self._holds & ~hold, now_s)
+
+    def _change_holds(self, holds: int, now_s: float) -> None:
+        if self.state is not CLOSED:
+            before, self._holds = self._holds, holds
+            if DEADLINE[self.state][before] != DEADLINE[self.state][holds]:
+                self._since_s = now_s
+
+    def _finish_if_nothing_is_owed(self) -> None:
+        if OWES_NOTHING[self.state][self._holds]:
+            self.fire(Event.FINISH, who=self._finisher)
+
+    @property
+    def holds(self) -> Hold:
+        """The reasons not to read that are in force."""
+        return Hold(self._holds)
+
+    @property
+    def interest(self) -> Interest:
+        """What the poller must watch now."""
+        return INTEREST[self.state][self._holds]
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether the socket belongs in the set that is watched for reading."""
+        return bool(self.interest & Interest.READ)
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether the socket belongs in the set that is watched for writing."""
+        return bool(self.interest & Interest.WRITE)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over; then `close_reason` is set."""
+        return self.state is CLOSED
+
+    @property
+    def closing(self) -> bool:
+        """Whether a graceful close is under way, or it is over."""
+        return bool(self._holds & FINISHING) or self.state is CLOSED
+
+    @property
+    def paused(self) -> bool:
+        """Whether the application has paused reading."""
+        return bool(self._holds & PAUSED)
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether it is closed and, of a graceful close, only the peer's FIN was still waited for: nothing was lost."""
+        reason = self.close_reason
+        return reason is not None and lingers(reason.state, Hold(self._holds & ~EOF))
+
+    @property
+    def deadline(self) -> str:
+        """The name of the limit that runs now, or `for ever`; `due()` also knows the lifetime."""
+        return DEADLINE[self.state][self._holds]
+
+    def due(self) -> tuple[str, float]:
+        """Give the name of the limit that ends this connection next and when, in the clock's seconds (inf: never)."""
+        limit = self.deadline
+        if limit is FOREVER:
+            return limit, float("inf")
+        return min(
+            (limit, self._since_s + getattr(self.limits, limit)),
+            ("lifetime_s", self._born_s + self.limits.lifetime_s),
+            key=lambda pair: pair[1],
+        )
+
+    # Watching and words.
+
+    def observe(self, observer: Observer | None) -> None:
+        """Have `observer(fsm, origin, event)` called after each transition, once the state is the new one; None ends that."""
+        self._observer = observer
+        self._watched = bool(self._hooks) or observer is not None
+
+    def explain(self, now_s: float | None = None) -> str:
+        """Say in a sentence what the connection is doing and what it waits for; with `now_s` also for how long."""
+        return wording.explain(self, None if now_s is None else now_s - self._since_s, now_s)
+
+    def __repr__(self) -> str:
+        """Show the state, what the outbox holds and the holds."""
+        return wording.describe(self)

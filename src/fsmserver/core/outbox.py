@@ -1,0 +1,104 @@
+"""A connection's message queue: what the application wrote and the kernel has not taken."""
+
+from typing import Final, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+IOV_MAX: Final = 1024
+"""At most this many buffers go into one sendmsg: the Linux, BSD and macOS limit (POSIX allows as few as 16)."""
+
+JOIN_BYTES: Final = 4 * 1024
+"""Writes smaller than this are joined, so that a million writes of one byte neither cost a million objects nor calls."""
+
+
+class Outbox:
+    """A first-in, first-out queue of chunks of bytes, taken from the front in any portions.
+
+    `size_bytes` is what it holds now. Over its life `written_bytes` = `taken_bytes` + `size_bytes` + `discarded_bytes`.
+    `sealed` says that the end of the stream is queued behind the last byte.
+    """
+
+    __slots__ = ("_chunks", "_front_bytes", "_growing", "discarded_bytes", "sealed", "size_bytes", "taken_bytes")
+
+    def __init__(self) -> None:
+        """Start empty and open."""
+        self._chunks: list[bytes | bytearray] = []
+        self._front_bytes = 0  # of the first chunk, this much is taken
+        self._growing = False  # the last chunk is a bytearray of ours that nobody was offered yet
+        self.size_bytes = self.taken_bytes = self.discarded_bytes = 0
+        self.sealed = False
+
+    def __len__(self) -> int:
+        """Give the number of bytes held."""
+        return self.size_bytes
+
+    @property
+    def written_bytes(self) -> int:
+        """All that was ever appended, in bytes."""
+        return self.taken_bytes + self.size_bytes + self.discarded_bytes
+
+    def append(self, data: bytes) -> None:
+        """Put `data` at the end. It is kept, not copied, unless it is small and is joined to a small chunk before it."""
+        size_bytes = len(data)
+        if self.size_bytes and size_bytes < JOIN_BYTES:
+            self._join(data)
+        else:
+            self._chunks.append(data)
+            self._growing = False
+        self.size_bytes += size_bytes
+
+    def _join(self, data: bytes) -> None:
+        last = self._chunks[-1]
+        if self._growing and len(last) < JOIN_BYTES:
+            last += data  # a bytearray: in place
+        else:
+            self._chunks.append(bytearray(data))
+            self._growing = True
+
+    def peek(self) -> list[Buffer]:
+        """Show the front of the queue as at most `IOV_MAX` buffers; nothing is removed.
+
+        After this call nothing shown is changed by later appends, so it can be given to the kernel as it is.
+        """
+        self._growing = False
+        if self._front_bytes:
+            rest: list[Buffer] = [memoryview(self._chunks[0])[self._front_bytes :]]
+            return rest + self._chunks[1:IOV_MAX]
+        return list(self._chunks) if len(self._chunks) <= IOV_MAX else list(self._chunks[:IOV_MAX])
+
+    def take(self, count_bytes: int) -> None:
+        """Remove `count_bytes` from the front: the kernel has them.
+
+        Raises:
+            ValueError: that is more than there is, or less than nothing; nothing was changed.
+
+        """
+        if count_bytes == self.size_bytes:
+            self._chunks.clear()
+            self._front_bytes = 0
+            self._growing = False
+        elif 0 <= count_bytes < self.size_bytes:
+            self._take_some(count_bytes)
+        else:
+            raise ValueError(f"{count_bytes} bytes were taken from an outbox that holds {self.size_bytes}")
+        self.size_bytes -= count_bytes
+        self.taken_bytes += count_bytes
+
+    def _take_some(self, count_bytes: int) -> None:
+        done = 0
+        left = self._front_bytes + count_bytes
+        while left >= len(self._chunks[done]):
+            left -= len(self._chunks[done])
+            done += 1
+        del self._chunks[:done]
+        self._front_bytes = left
+
+    def discard(self) -> int:
+        """Throw everything away and seal the queue; give the number of bytes lost."""
+        lost_bytes = self.size_bytes
+        self._chunks.clear()
+        self._front_bytes = self.size_bytes = 0
+        self._growing = False
+        self.discarded_bytes += lost_bytes
+        self.sealed = True
+        return lost_bytes

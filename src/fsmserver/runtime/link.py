@@ -1,0 +1,307 @@
+"""One live connection: a socket, its machine and its protocol, and nothing that could disagree with the machine.
+
+The scheduler calls `readable` (or `ready`, for everything rarer) with what the poller reported; the link does the one
+system call, tells the machine, and calls the protocol. Afterwards `settle` makes the world follow the machine: it
+offers the outbox to the kernel, brings the registration in line with the interest, and retires what is closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from fsmserver.core.connection import ConnectionFSM
+from fsmserver.core.reasons import AGAIN, ErrnoClass, Who, classify
+from fsmserver.core.states import Interest
+from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE, Address, Socket
+from fsmserver.runtime.timers import NEVER_TICK
+from fsmserver.runtime.transport import Transport
+
+if TYPE_CHECKING:
+    from fsmserver.runtime.scheduler import Scheduler
+
+FIRST_RECEIVE_BYTES: Final = 448
+"""A bytes object of up to 479 bytes comes from CPython's small-object allocator; most messages fit, and who sends more
+gets a buffer four times the size after each read that filled it."""
+
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER, on, 0 s: close sends a reset instead of a FIN. A time other than 0 would block."""
+
+READ, WRITE = Interest.READ.value, Interest.WRITE.value
+
+
+class Link:
+    """A connection in the scheduler's care."""
+
+    __slots__ = (
+        "_buffered", "_receive_bytes", "armed_tick", "fd", "fsm", "jobs", "number", "peername", "protocol", "registered",
+        "scheduler", "sock", "touched", "transport",
+    )  # fmt: skip
+
+    def __init__(self, scheduler: Scheduler, sock: Socket, peername: Address, fsm: ConnectionFSM, number: int) -> None:
+        """Take charge of `sock`: from now on it is closed here and nowhere else."""
+        self.scheduler = scheduler
+        self.sock: Socket | None = sock
+        self.fd = sock.fileno()
+        self.peername = peername
+        self.fsm = fsm
+        self.number = number
+        self.protocol: Any = None
+        self.transport = Transport(self)
+        self.registered = -1
+        self.touched = False
+        self.armed_tick = NEVER_TICK
+        self.jobs = 0
+        self._receive_bytes = min(FIRST_RECEIVE_BYTES, fsm.limits.read_budget_bytes)
+        self._buffered = False
+
+    @property
+    def name(self) -> str:
+        """How the log calls it: its number and its peer."""
+        return f"#{self.number} {address_words(self.peername)}"
+
+    def set_protocol(self, protocol: object) -> None:
+        """Call `protocol` from now on; one with `get_buffer` is a `BufferedProtocol`."""
+        self.protocol = protocol
+        self._buffered = hasattr(protocol, "get_buffer")
+
+    def begin(self, protocol: object) -> None:
+        """Open the connection and introduce the protocol."""
+        self.set_protocol(protocol)
+        self.fsm.open(self.scheduler.now_s)
+        self.call_protocol("connection_made", self.transport)
+        self.touch()
+
+    # What the poller reported.
+
+    def readable(self) -> None:
+        """Receive once, up to the budget, and deliver it: the usual event, and the only one that has to be fast."""
+        if not self.registered & READ:
+            return  # another callback of this round has held it since
+        if self._buffered:
+            self._receive_into()
+            return
+        try:
+            data = self.sock.recv(self._receive_bytes)  # type: ignore[union-attr] # a registered link has its socket
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.lose(error)
+            return
+        if not data:
+            self._end_of_stream()
+            return
+        if len(data) == self._receive_bytes:
+            self._receive_bytes = min(4 * len(data), self.fsm.limits.read_budget_bytes)
+        if self.fsm.receive(data, self.scheduler.now_s):
+            try:
+                self.protocol.data_received(data)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
+                self.blame(error)
+        elif self.fsm.closed:
+            self.touch()
+
+    def _receive_into(self) -> None:
+        buffer = self._get_buffer() if not self.fsm.closing else bytearray(FIRST_RECEIVE_BYTES)
+        if buffer is None:
+            return
+        try:
+            count_bytes = self.sock.recv_into(buffer, min(len(buffer), self.fsm.limits.read_budget_bytes))  # type: ignore[union-attr]
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.lose(error)
+            return
+        if not count_bytes:
+            self._end_of_stream()
+        elif self.fsm.receive(range(count_bytes), self.scheduler.now_s):
+            self.call_protocol("buffer_updated", count_bytes)
+        elif self.fsm.closed:
+            self.touch()
+
+    def _get_buffer(self) -> Any:  # noqa: ANN401 - any writable buffer
+        try:
+            buffer = memoryview(self.protocol.get_buffer(-1)).cast("B")
+            if not len(buffer):
+                raise RuntimeError("get_buffer() returned an empty buffer")
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            self.blame(error)
+            return None
+        return buffer
+
+    def _end_of_stream(self) -> None:
+        fsm, now_s = self.fsm, self.scheduler.now_s
+        delivers = not fsm.closing
+        fsm.eof(now_s, half_open=True)
+        if delivers and not self.call_protocol("eof_received"):
+            fsm.close(now_s, who=Who.PEER)
+        self.touch()
+
+    def ready(self, readiness: int) -> None:
+        """Act on any report: errors first, then exceptional, writable, readable. The machine is asked before each."""
+        if readiness & (ERROR | INVALID):
+            self._fail(readiness)
+            return
+        fsm = self.fsm
+        if readiness & EXCEPTIONAL and fsm.wants_read:
+            self._exceptional()
+        if readiness & WRITABLE and fsm.wants_write:
+            self.offer()
+            self.touch()
+        if readiness & (READABLE | HANGUP):
+            if fsm.wants_read:
+                self.readable()
+            elif readiness & HANGUP and not fsm.interest:
+                # Both directions have ended and what is left in the kernel may not be read yet: there is nothing more
+                # to learn from this descriptor until its interest changes, and it would be reported for ever.
+                self.scheduler.poller.mute(self.fd)
+
+    def _fail(self, readiness: int) -> None:
+        number = errno.EBADF
+        if not readiness & INVALID:
+            with suppress(OSError):
+                number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET  # type: ignore[union-attr]
+        self.lose(OSError(number, errno.errorcode.get(number, "unknown error")))
+
+    def _exceptional(self) -> None:
+        """Treat urgent data as the policy says; with `inline` it comes with the rest and there is nothing to do."""
+        policy = self.scheduler.exceptional
+        self.scheduler.counts.urgent += 1
+        if policy == "close":
+            self.fsm.exceptional()
+            self.touch()
+        elif policy == "discard":
+            with suppress(OSError):  # EINVAL or EAGAIN: the byte is gone, or has not come yet
+                self.sock.recv(1, socket.MSG_OOB)  # type: ignore[union-attr]
+
+    # Sending.
+
+    def offer(self) -> None:
+        """Offer the outbox to the kernel, once."""
+        fsm = self.fsm
+        chunks = fsm.flush()
+        try:
+            if len(chunks) == 1:
+                taken_bytes = self.sock.send(chunks[0])  # type: ignore[union-attr]
+            else:
+                taken_bytes = self.sock.sendmsg(chunks)  # type: ignore[union-attr]
+        except OSError as error:
+            if error.errno not in AGAIN:
+                self.lose(error)
+                return
+            taken_bytes = 0
+        if fsm.sent(taken_bytes, self.scheduler.now_s):
+            self.scheduler.eased.append(self)
+
+    # Making the world follow the machine.
+
+    def touch(self) -> None:
+        """Ask to be settled once the present callback has returned."""
+        if not self.touched:
+            self.touched = True
+            self.scheduler.touched.append(self)
+
+    def settle(self) -> None:
+        """Offer what was written, unless the kernel is known to be full; then follow the machine."""
+        if self.fsm.outbox.size_bytes and not self.registered & WRITE and self.scheduler.eager_writes:
+            self.offer()
+        self.follow()
+
+    def follow(self) -> None:
+        """Bring registration, deadline and the socket's own state in line with the machine, where it has moved."""
+        fsm = self.fsm
+        if fsm.closed:
+            self.scheduler.retire(self)
+            return  # it stays touched: nothing settles it again
+        if fsm.outbox.sealed or fsm.interest != self.registered:
+            self._adapt()
+        self.touched = False
+
+    def _adapt(self) -> None:
+        fsm, scheduler = self.fsm, self.scheduler
+        if fsm.wants_fin:
+            with suppress(OSError):  # ENOTCONN: the peer was faster
+                self.sock.shutdown(socket.SHUT_WR)  # type: ignore[union-attr]
+            fsm.fin_sent()
+        interest = fsm.interest
+        if self.registered != interest:
+            scheduler.poller.change(self.fd, interest)
+            self.registered = interest.value
+        scheduler.deadlines.arm(self, fsm.due()[1])
+
+    def expire_if_due(self) -> None:
+        """Expire if the limit that runs has passed; otherwise be armed again for when it will."""
+        limit, due_s = self.fsm.due()
+        if due_s <= self.scheduler.now_s:
+            self.fsm.expire(limit)
+            self.touch()
+        else:
+            self.scheduler.deadlines.arm(self, due_s)
+
+    # Mishaps.
+
+    def lose(self, error: OSError) -> None:
+        """Say that the socket failed."""
+        if classify(error.errno) is not ErrnoClass.PEER_GONE:
+            self.scheduler.journal.socket_failed(self, error)
+        self.fsm.reset(error)
+        self.touch()
+
+    def blame(self, error: BaseException) -> None:
+        """Abort because the protocol failed: the log names it once, with its traceback."""
+        self.scheduler.counts.protocol_errors += 1
+        self.scheduler.journal.protocol_failed(self, error)
+        if not self.fsm.closed:
+            self.fsm.abort(error)
+            self.touch()
+
+    def call_protocol(self, name: str, *args: object) -> object:
+        """Call a method of the protocol if it has it; give what it gave."""
+        method = getattr(self.protocol, name, None)
+        if method is None:
+            return None
+        try:
+            return method(*args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
+            self.blame(error)
+            return None
+
+    def detach(self) -> None:
+        """Let go of a descriptor that is no longer ours, without closing it."""
+        if self.sock is not None:
+            self.sock.detach()
+
+    def bury(self) -> None:
+        """Tell the protocol, close the socket, and let go of everything, so that no cycle keeps a closed connection."""
+        sock, reason = self.sock, self.fsm.close_reason
+        assert sock is not None, "a link is buried once"
+        assert reason is not None, "only a closed link is buried"
+        self.call_protocol("connection_lost", None if self.fsm.all_sent else reason.error)
+        self.protocol = None
+        self.sock = None
+        with suppress(OSError):  # close is never retried: the descriptor is gone whatever it says
+            if reason.with_reset:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        with suppress(OSError):
+            sock.close()
+
+    def __repr__(self) -> str:
+        """Show the name and the machine."""
+        return f"<Link {self.name}: {self.fsm!r}>"
+
+
+def address_words(address: Address) -> str:
+    """Write an address as people do: `127.0.0.1:8008`, `[::1]:8008`, a path, or `unnamed`."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        host = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
+        return f"{host}:{address[1]}"
+    return str(address) if address else "unnamed"

@@ -1,0 +1,151 @@
+"""A listening socket and its machine. It accepts last in a round, a bounded number, and never spins on an error."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from fsmserver.core.errors import IllegalTransition
+from fsmserver.core.listening import LISTENER, listener_interest
+from fsmserver.core.reasons import ErrnoClass, classify_accept
+from fsmserver.core.states import Interest, ListenerEvent
+from fsmserver.runtime.link import address_words
+from fsmserver.runtime.ports import Address, ListeningSocket, Socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fsmserver.runtime.scheduler import Scheduler
+
+WhenFull: TypeAlias = Literal["wait", "refuse"]
+"""What becomes of newcomers while the connection limit is reached: they wait in the backlog, or are closed at once."""
+
+EPISODE_S: Final = 10.0
+"""Pressure that comes back sooner than this is still the same episode, and is not logged again."""
+
+
+class Listener:
+    """One listening socket in the scheduler's care."""
+
+    def __init__(
+        self, scheduler: Scheduler, sock: ListeningSocket, protocol_factory: Callable[[], object], *, when_full: WhenFull = "wait"
+    ) -> None:
+        """Take charge of `sock`, which listens and does not block."""
+        self.scheduler = scheduler
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.address: Address = sock.getsockname()
+        self.protocol_factory = protocol_factory
+        self.refuses = when_full == "refuse"
+        self.state = LISTENER.initial
+        self._calm_at_s = 0.0
+
+    @property
+    def name(self) -> str:
+        """How the log calls it: its address."""
+        return address_words(self.address)
+
+    def fire(self, event: ListenerEvent) -> None:
+        """Move along the listener's table, and watch or unwatch the socket as the new state wants.
+
+        Raises:
+            IllegalTransition: `event` cannot happen in this state; nothing was changed.
+
+        """
+        if not self.can(event):
+            raise IllegalTransition(self.state, event, LISTENER.legal(self.state))
+        self.state = LISTENER.arrows[self.state][event]
+        self.scheduler.follow_listener(self)
+
+    def can(self, event: ListenerEvent) -> bool:
+        """Tell whether `event` can happen now."""
+        return event in LISTENER.arrows[self.state]
+
+    @property
+    def interest(self) -> Interest:
+        """What the poller must watch now."""
+        return listener_interest(self.state, refuses=self.refuses)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self.state in LISTENER.final
+
+    def readable(self) -> None:
+        """Somebody waits in the backlog: accept after all connections of this round have been served."""
+        self.scheduler.accepting.append(self)
+
+    def ready(self, readiness: int) -> None:  # noqa: ARG002 - accept says what is wrong
+        """Treat every report alike."""
+        self.readable()
+
+    def accept(self) -> None:
+        """Accept what waits in the backlog, at most `accepts_per_round`."""
+        for _ in range(self.scheduler.limits.accepts_per_round):
+            self._look_for_room()
+            if not self.interest:
+                return
+            try:
+                sock, peername = self.sock.accept()
+            except OSError as error:
+                if not self._goes_on_after(error):
+                    return
+            else:
+                self._welcome(sock, peername)
+
+    def _look_for_room(self) -> None:
+        if not self.scheduler.room and self.can(ListenerEvent.FILL):
+            what = "refuses connections" if self.refuses else "lets connections wait in the backlog"
+            self._tell(what, f"the limit of {self.scheduler.most_connections} connections is reached")
+            self.fire(ListenerEvent.FILL)
+
+    def _welcome(self, sock: Socket, peername: Address) -> None:
+        scheduler = self.scheduler
+        if not scheduler.room or not scheduler.can_watch(sock.fileno()):
+            self._tell("refuses connections", f"{scheduler.poller.name} cannot watch more descriptors than it has")
+            scheduler.counts.refused += 1
+            with suppress(OSError):
+                sock.close()
+        else:
+            scheduler.admit(sock, peername, self.protocol_factory)
+
+    def _goes_on_after(self, error: OSError) -> bool:
+        kind = classify_accept(error.errno)
+        if kind is ErrnoClass.AGAIN:
+            return False
+        self.scheduler.counts.accept_errors += 1
+        if kind is ErrnoClass.PEER_GONE:
+            return True
+        if kind is ErrnoClass.EXHAUSTED:
+            self._tell("pauses accepting", str(error))
+            self.fire(ListenerEvent.EXHAUST)
+            self.scheduler.call_later(self.scheduler.limits.accept_backoff_s, self.relieve)
+        else:
+            self.scheduler.journal.listener_failed(self, error)
+            self.fire(ListenerEvent.CLOSE)
+        return False
+
+    def _tell(self, what: str, why: str) -> None:
+        if self.scheduler.now_s >= self._calm_at_s:
+            self.scheduler.journal.listener_pressed(self, what, why)
+        self._calm_at_s = self.scheduler.now_s + EPISODE_S
+
+    def relieve(self) -> None:
+        """Listen again, if it was full or exhausted and there is room now."""
+        if self.scheduler.room and self.can(ListenerEvent.RELIEVE):
+            self.fire(ListenerEvent.RELIEVE)
+
+    def drain(self) -> None:
+        """Stop accepting for good; the socket is closed at the end of the round."""
+        for event in (ListenerEvent.DRAIN, ListenerEvent.CLOSE):
+            if self.can(event):
+                self.fire(event)
+
+    def bury(self) -> None:
+        """Close the socket."""
+        with suppress(OSError):
+            self.sock.close()
+
+    def __repr__(self) -> str:
+        """Show the address and the state."""
+        return f"<Listener {self.name} {self.state}>"

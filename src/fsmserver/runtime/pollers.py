@@ -1,0 +1,275 @@
+"""select, poll, epoll and kqueue behind one small face.
+
+All are level-triggered. A descriptor watched for reading is also watched for urgent data (the exceptional set); one
+that is watched for nothing is, where the system can, still watched for its peer's death.
+"""
+
+import errno
+import os
+import select
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from fsmserver.core.states import Interest
+from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE, Poller
+
+Ready = Sequence[tuple[int, int]]
+
+FD_SETSIZE: Final = 1024
+"""The size of select's bit sets: in glibc, musl, macOS and the BSDs. A higher descriptor makes the whole call fail."""
+
+LEAST_EVENTS: Final = 64
+"""How many events an epoll_wait begins with: enough for a round, little enough that its buffer costs nothing."""
+
+POLL_MASKS: Final = tuple(
+    (READABLE | EXCEPTIONAL if interest & Interest.READ else 0) | (WRITABLE if interest & Interest.WRITE else 0)
+    for interest in range(4)
+)
+
+
+class _Watched:
+    """The record of what is watched. Subclasses tell the system."""
+
+    name: str
+    ceiling: int | None = None
+
+    def __init__(self) -> None:
+        self.inputs: set[int] = set()
+        self.outputs: set[int] = set()
+
+    def add(self, fd: int, interest: Interest) -> None:
+        self._tell(fd, interest, new=True)
+        self._note(fd, interest)
+
+    def change(self, fd: int, interest: Interest) -> None:
+        self._tell(fd, interest, new=False)
+        self._note(fd, interest)
+
+    def _note(self, fd: int, interest: Interest) -> None:
+        if interest & Interest.READ:
+            self.inputs.add(fd)
+        else:
+            self.inputs.discard(fd)
+        if interest & Interest.WRITE:
+            self.outputs.add(fd)
+        else:
+            self.outputs.discard(fd)
+
+    def remove(self, fd: int) -> None:
+        self.inputs.discard(fd)
+        self.outputs.discard(fd)
+        self.mute(fd)
+
+    def mute(self, fd: int) -> None:
+        """Take the descriptor out of the system's own set, if it has one."""
+
+    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:
+        """Bring the system's own set up to date, if it has one."""
+
+    def close(self) -> None:
+        """Give back what the poller itself holds."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {len(self.inputs)} inputs, {len(self.outputs)} outputs>"
+
+
+class _Rotation:
+    """Begins each round's list at another place, so that the low descriptors are not always served first."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+
+    def __call__(self, ready: list[tuple[int, int]]) -> Ready:
+        if len(ready) < 2:
+            return ready
+        self._turn += 1
+        start = self._turn % len(ready)
+        return ready[start:] + ready[:start]
+
+
+class SelectPoller(_Watched):
+    """select(2): three sets, rebuilt by the kernel in each call; descriptors below `FD_SETSIZE` only."""
+
+    name = "select"
+    ceiling = FD_SETSIZE
+
+    def __init__(self) -> None:
+        """Watch nothing."""
+        super().__init__()
+        self._rotated = _Rotation()
+
+    def wait(self, timeout_s: float, /) -> Ready:
+        """Wait at most `timeout_s`; a descriptor that has gone bad is reported as `INVALID`, and the others are served."""
+        try:
+            readable, writable, exceptional = select.select(self.inputs, self.outputs, self.inputs, timeout_s)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            return self._culprits()
+        ready: dict[int, int] = {}
+        for fds, bit in ((readable, READABLE), (writable, WRITABLE), (exceptional, EXCEPTIONAL)):
+            for fd in fds:
+                ready[fd] = ready.get(fd, 0) | bit
+        return self._rotated(sorted(ready.items()))
+
+    def _culprits(self) -> Ready:
+        return [(fd, INVALID) for fd in sorted(self.inputs | self.outputs) if not _is_open(fd)]
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+class PollPoller(_Watched):
+    """poll(2): no limit on descriptors; the list goes to the kernel in each call."""
+
+    name = "poll"
+
+    def __init__(self) -> None:
+        """Watch nothing."""
+        super().__init__()
+        self._poll = select.poll()
+        self._rotated = _Rotation()
+
+    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:  # noqa: ARG002 - poll takes both as one
+        self._poll.register(fd, POLL_MASKS[interest])
+
+    def mute(self, fd: int) -> None:
+        """Take the descriptor out of the list; a muted one is out already."""
+        try:
+            self._poll.unregister(fd)
+        except KeyError:
+            return
+
+    def wait(self, timeout_s: float, /) -> Ready:
+        """Wait at most `timeout_s`."""
+        return self._rotated(sorted(self._poll.poll(timeout_s * 1000)))
+
+
+class EpollPoller(_Watched):
+    """epoll(7): the kernel keeps the set, and rotates what it reports by itself."""
+
+    name = "epoll"
+
+    def __init__(self) -> None:
+        """Open an epoll set (close-on-exec). It belongs to this process: a child that was forked must make its own."""
+        super().__init__()
+        self._epoll = select.epoll()
+        self._poll = self._epoll.poll
+        self._most_events = LEAST_EVENTS
+
+    def fileno(self) -> int:
+        """Give the descriptor of the set itself."""
+        return self._epoll.fileno()
+
+    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:
+        if new:
+            self._epoll.register(fd, POLL_MASKS[interest])
+            return
+        try:
+            self._epoll.modify(fd, POLL_MASKS[interest])
+        except FileNotFoundError:  # it was muted
+            self._epoll.register(fd, POLL_MASKS[interest])
+
+    def mute(self, fd: int) -> None:
+        """Take the descriptor out of the set; one that is muted or was closed elsewhere is out already."""
+        try:
+            self._epoll.unregister(fd)
+        except (FileNotFoundError, OSError):
+            return
+
+    def wait(self, timeout_s: float, /) -> Ready:
+        """Wait at most `timeout_s`. A full report doubles the room for the next one."""
+        ready = self._poll(timeout_s, self._most_events)
+        if len(ready) == self._most_events:
+            self._most_events *= 2
+        return ready
+
+    def close(self) -> None:
+        """Close the epoll set."""
+        self._epoll.close()
+
+
+class KqueuePoller(_Watched):
+    """kqueue(2), for macOS and the BSDs: one filter for each direction. Urgent data is not reported."""
+
+    name = "kqueue"
+
+    def __init__(self, system: Any = select) -> None:  # noqa: ANN401 - the module `select`, or a stand-in for tests
+        """Open a kqueue."""
+        super().__init__()
+        self._system = system
+        self._kqueue = system.kqueue()
+
+    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:  # noqa: ARG002 - the sets know what is new
+        for bit, known, event_filter in (
+            (Interest.READ, self.inputs, self._system.KQ_FILTER_READ),
+            (Interest.WRITE, self.outputs, self._system.KQ_FILTER_WRITE),
+        ):
+            wanted = bool(interest & bit)
+            if wanted != (fd in known):
+                action = self._system.KQ_EV_ADD if wanted else self._system.KQ_EV_DELETE
+                self._control(self._system.kevent(fd, event_filter, action))
+
+    def _control(self, change: Any) -> None:  # noqa: ANN401 - a select.kevent
+        try:
+            self._kqueue.control([change], 0)
+        except OSError:  # a filter that went with its descriptor is gone already
+            return
+
+    def remove(self, fd: int) -> None:
+        """Forget a descriptor, before it is closed."""
+        self._tell(fd, Interest.NOTHING, new=False)
+        super().remove(fd)
+
+    def wait(self, timeout_s: float, /) -> Ready:
+        """Wait at most `timeout_s`."""
+        most_events = max(LEAST_EVENTS, len(self.inputs) + len(self.outputs))
+        ready: dict[int, int] = {}
+        for event in self._kqueue.control(None, most_events, timeout_s):
+            bit = READABLE if event.filter == self._system.KQ_FILTER_READ else WRITABLE
+            if event.flags & self._system.KQ_EV_EOF and event.fflags:
+                bit |= ERROR
+            ready[event.ident] = ready.get(event.ident, 0) | bit
+        return list(ready.items())
+
+    def close(self) -> None:
+        """Close the kqueue."""
+        self._kqueue.close()
+
+
+POLLERS: Final[dict[str, Callable[[], Poller]]] = {
+    "select": SelectPoller,
+    "poll": PollPoller,
+    "epoll": EpollPoller,
+    "kqueue": KqueuePoller,
+}
+BEST_FIRST: Final = ("epoll", "kqueue", "poll", "select")
+
+
+def available() -> tuple[str, ...]:
+    """Name the pollers that this system has, the best first."""
+    return tuple(name for name in BEST_FIRST if hasattr(select, name))
+
+
+def make_poller(name: str = "auto") -> Poller:
+    """Make the poller called `name`, or with `auto` the best that the system has.
+
+    Raises:
+        ValueError: there is no such poller here; the sentence lists those there are.
+
+    """
+    names = available()
+    if name == "auto":
+        name = names[0]
+    if name not in names:
+        raise ValueError(f"there is no poller {name!r} on {sys.platform}; there are {', '.join(names)} (or auto)")
+    return POLLERS[name]()
+
+
+__all__ = ["HANGUP", "POLLERS", "EpollPoller", "KqueuePoller", "PollPoller", "SelectPoller", "available", "make_poller"]

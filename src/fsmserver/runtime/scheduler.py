@@ -1,0 +1,480 @@
+"""The round: one wait, and the handling of all it returned.
+
+1. compute the wait from the nearest deadline; 2. wait; 3. serve what is ready, for each connection exceptional, then
+writable, then readable; 4. run what is due; 5. accept; 6. perform the closes that were asked for. A close is asked for
+anywhere and done in 6 only, so no handler pulls a connection from under another, and no descriptor number is used
+again inside a round.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+
+from fsmserver.core.connection import ConnectionFSM
+from fsmserver.core.limits import DEFAULT, Limits
+from fsmserver.core.outbox import Outbox
+from fsmserver.core.states import Interest
+from fsmserver.runtime.capacity import connection_limit
+from fsmserver.runtime.journal import Journal
+from fsmserver.runtime.link import Link
+from fsmserver.runtime.listener import Listener
+from fsmserver.runtime.pollers import make_poller
+from fsmserver.runtime.ports import READABLE, Address, Clock, Poller, Socket, Waker
+from fsmserver.runtime.statistics import COUNTED, Counts, Statistics
+from fsmserver.runtime.timers import Deadlines, Handle, Timers
+from fsmserver.runtime.waker import SocketWaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from fsmserver.runtime.trace import Watcher
+
+Exceptional: TypeAlias = Literal["discard", "inline", "close"]
+"""What is done about urgent data: it is consumed and counted, comes with the rest, or closes the connection."""
+
+LONGEST_WAIT_S: Final = 3600.0
+"""select and poll do not take any number of seconds; waking once an hour costs nothing."""
+
+
+class Token(NamedTuple):
+    """Names a connection: its descriptor, which is used again, and its generation, which is not."""
+
+    descriptor: int
+    generation: int
+
+
+class Round(NamedTuple):
+    """What one round saw, for `--show rounds`: the sets that were watched, and what was ready."""
+
+    number: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    queues: Mapping[int, int]
+    ready: tuple[tuple[int, int], ...]
+
+
+class _Mailbox:
+    """The waker as the scheduler sees it: when it is readable, other threads have left something."""
+
+    fd: int
+
+    def __init__(self, waker: Waker, deliver: Callable[[], None]) -> None:
+        self.fd = waker.fileno()
+        self._waker = waker
+        self._deliver = deliver
+
+    def readable(self) -> None:
+        self._waker.quiet()
+        self._deliver()
+
+    def ready(self, readiness: int) -> None:  # noqa: ARG002 - whatever is reported, looking is right
+        self.readable()
+
+
+class Scheduler:
+    """One thread's loop over listeners and connections.
+
+    `inputs`, `outputs` and `queues` are there to be looked at: the descriptors watched for reading, those watched for
+    writing, and each connection's outbox.
+    """
+
+    def __init__(
+        self,
+        *,
+        poller: Poller | None = None,
+        clock: Clock = time.monotonic,
+        waker: Waker | None = None,
+        limits: Limits = DEFAULT,
+        eager_writes: bool = True,
+        exceptional: Exceptional = "discard",
+        watcher: Watcher | None = None,
+        on_round: Callable[[Round], None] | None = None,
+        fsm_class: type[ConnectionFSM] = ConnectionFSM,
+    ) -> None:
+        """Make a loop. It owns the poller and the waker, and closes them in `close()`.
+
+        With `eager_writes=False` replies wait for the writable set, as in the select tutorials. `watcher` is told of
+        every transition, `on_round` of every round.
+        """
+        self.poller: Poller = make_poller() if poller is None else poller
+        self.clock = clock
+        self.limits = limits
+        self.eager_writes = eager_writes
+        self.exceptional: Exceptional = exceptional
+        self.journal = Journal(limits)
+        self.counts = Counts()
+        self.now_s = clock()
+        self.most_connections = connection_limit(limits.connections, self.poller.ceiling)
+        self.links: dict[int, Link] = {}  # by descriptor
+        self.listeners: list[Listener] = []
+        self.touched: list[Link] = []
+        self.eased: list[Link] = []
+        self.accepting: list[Listener] = []
+        self.deadlines = Deadlines()
+        self.current: object = None
+        self._watcher = watcher
+        self._on_round = on_round
+        self._fsm_class = fsm_class
+        self._timers = Timers()
+        self._soon: deque[Handle] = deque()
+        self._mail: deque[Handle] = deque()
+        self._closing: list[Link | Listener] = []
+        self._numbers = count(1)
+        self._executor: ThreadPoolExecutor | None = None
+        self._waker: Waker = SocketWaker() if waker is None else waker
+        mailbox = _Mailbox(self._waker, self._collect_mail)
+        self._sources: dict[int, Any] = {mailbox.fd: mailbox}
+        self.poller.add(mailbox.fd, Interest.READ)
+
+    # One round.
+
+    def round(self, longest_s: float = LONGEST_WAIT_S) -> None:
+        """Wait for the nearest of readiness, deadline, call and `longest_s`, and handle all there is."""
+        clock, touched, slow_s = self.clock, self.touched, self.limits.slow_callback_s
+        find = self._sources.get
+        events = self.poller.wait(self._wait_s(longest_s))
+        self.counts.rounds += 1
+        self.now_s = now_s = clock()
+        if self._on_round is not None:
+            self._show(events)
+        for fd, readiness in events:
+            source = find(fd)
+            if source is None:
+                self.counts.stale += 1
+                continue
+            self.current = source
+            if readiness == READABLE:
+                source.readable()
+            else:
+                source.ready(readiness)
+            if touched:
+                for link in touched:
+                    link.settle()
+                touched.clear()
+                if self.eased:
+                    self._resume()
+            self.now_s = after_s = clock()
+            if after_s - now_s > slow_s:
+                self._name_slow(after_s - now_s)
+            now_s = after_s
+        self.current = None
+        if self._soon or self.deadlines.next_s <= now_s or self._timers.next_s <= now_s:
+            self._run_due()
+        if self.accepting:
+            self._accept()
+        if self._closing:
+            self._perform_closes()
+
+    def _wait_s(self, longest_s: float) -> float:
+        if self._soon or self._mail or self._closing or self.touched:
+            return 0.0
+        nearest_s = min(self.deadlines.next_s, self._timers.next_s) - self.clock()
+        return min(longest_s, LONGEST_WAIT_S, max(0.0, nearest_s))
+
+    def _settle(self) -> None:
+        for link in self.touched:
+            link.settle()
+        self.touched.clear()
+        if self.eased:
+            self._resume()
+
+    def _resume(self) -> None:
+        """Tell those whose outbox came down. What they write now waits for the writable set: so this ends."""
+        for link in self.eased:
+            link.call_protocol("resume_writing")
+        self.eased.clear()
+        for link in self.touched:
+            link.follow()
+        self.touched.clear()
+
+    def _run_due(self) -> None:
+        most = self.limits.timers_per_round
+        for link in self.deadlines.due(self.now_s, most):
+            self.current = link
+            link.expire_if_due()
+            self._settle()
+        # What these callbacks ask for comes in the next round.
+        due = self._timers.due(self.now_s, most)
+        due += [self._soon.popleft() for _ in range(len(self._soon))]
+        for handle in due:
+            self._run(handle)
+        self.current = None
+
+    def _run(self, handle: Handle) -> None:
+        self.current = handle.owner
+        before_s = self.now_s
+        try:
+            handle.run()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a callback raises must not end the loop
+            if isinstance(handle.owner, Link):
+                handle.owner.blame(error)
+            else:
+                self.journal.callback_failed(repr(handle), error)
+        self._settle()
+        self.now_s = self.clock()
+        if self.now_s - before_s > self.limits.slow_callback_s:
+            self._name_slow(self.now_s - before_s)
+
+    def _name_slow(self, took_s: float) -> None:
+        self.counts.slow_callbacks += 1
+        who = self.current
+        if isinstance(who, Link):
+            self.journal.slow(who.name, who.fsm.state, took_s)
+        else:
+            self.journal.slow("a callback that belongs to no connection", "running", took_s)
+
+    def _accept(self) -> None:
+        accepting, self.accepting = self.accepting, []
+        for listener in accepting:
+            listener.accept()
+        self._settle()
+
+    def _perform_closes(self) -> None:
+        while self._closing:
+            closing, self._closing = self._closing, []
+            for source in closing:
+                self.current = source
+                source.bury()
+                if isinstance(source, Link):
+                    self._count_closed(source)
+            self._settle()
+        self.current = None
+        for listener in self.listeners:
+            listener.relieve()
+
+    def _count_closed(self, link: Link) -> None:
+        counts, fsm = self.counts, link.fsm
+        reason = fsm.close_reason
+        assert reason is not None, "only closed connections are counted as closed"
+        counts.closed[reason.event] = counts.closed.get(reason.event, 0) + 1
+        counts.received_bytes += fsm.received_bytes
+        counts.taken_bytes += fsm.outbox.taken_bytes
+        counts.discarded_bytes += fsm.outbox.discarded_bytes
+        counts.silent += not fsm.received_bytes
+        self.journal.closed(link)
+
+    # Connections and listeners.
+
+    def listen(self, listener: Listener) -> None:
+        """Watch a listener from now on."""
+        self.listeners.append(listener)
+        self._sources[listener.fd] = listener
+        self.poller.add(listener.fd, listener.interest)
+
+    def follow_listener(self, listener: Listener) -> None:
+        """Watch a listener as its state wants; when it is over, forget it and close it at the end of the round."""
+        if listener.closed:
+            self.poller.remove(listener.fd)
+            del self._sources[listener.fd]
+            self.listeners.remove(listener)
+            self._closing.append(listener)
+        else:
+            self.poller.change(listener.fd, listener.interest)
+
+    @property
+    def room(self) -> int:
+        """How many connections more may be open."""
+        return max(0, self.most_connections - len(self.links))
+
+    def can_watch(self, fd: int) -> bool:
+        """Tell whether the poller can watch this descriptor."""
+        return self.poller.ceiling is None or fd < self.poller.ceiling
+
+    def admit(self, sock: Socket, peername: Address, protocol_factory: Callable[[], object]) -> Link | None:
+        """Make a connection of a socket that is connected. If that fails, this socket is closed and nothing else.
+
+        The socket is the scheduler's from now on, whatever happens.
+        """
+        try:
+            self._prepare(sock, peername)
+            protocol = protocol_factory()
+            link = self._take_in(sock, peername)
+        except (SystemExit, KeyboardInterrupt):
+            sock.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - a factory may raise anything; it costs this one connection
+            sock.close()
+            self.counts.accept_errors += 1
+            if not isinstance(error, OSError):
+                self.journal.not_admitted(str(peername), error, self.now_s)
+            return None
+        self.current = link
+        self.journal.opened(link)
+        link.begin(protocol)
+        self._settle()
+        return link
+
+    def _prepare(self, sock: Socket, peername: Address) -> None:
+        sock.setblocking(False)
+        if isinstance(peername, tuple):  # TCP: neither a path nor an unnamed peer of a unix socket
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.exceptional == "inline":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+    def _take_in(self, sock: Socket, peername: Address) -> Link:
+        fsm = self._fsm_class(limits=self.limits, now_s=self.now_s)
+        link = Link(self, sock, peername or None, fsm, next(self._numbers))
+        watcher = self._watcher
+        if watcher is not None:
+            fsm.observe(lambda fsm, origin, event: watcher(link, fsm, origin, event))
+        former = self.links.get(link.fd)
+        if former is not None:
+            self._disown(former)
+        self.poller.add(link.fd, fsm.interest)
+        link.registered = fsm.interest.value
+        self._sources[link.fd] = self.links[link.fd] = link
+        self.deadlines.arm(link, fsm.due()[1])
+        self.counts.accepted += 1
+        return link
+
+    def _disown(self, former: Link) -> None:
+        """Give up a connection whose descriptor somebody closed behind our back: the number is another's by now."""
+        former.detach()
+        former.lose(OSError(errno.EBADF, "the descriptor was closed outside the server"))
+        self._settle()
+
+    def retire(self, link: Link) -> None:
+        """Forget a closed connection at once; it is buried at the end of the round."""
+        self.poller.remove(link.fd)
+        del self._sources[link.fd]
+        del self.links[link.fd]
+        self.deadlines.disarm(link)
+        self._closing.append(link)
+
+    # Calls.
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:  # noqa: ANN401 - the callback's own
+        """Call `callback(*args)` in the next round; in the loop's thread only."""
+        handle = Handle(self.now_s, callback, args, self._owner())
+        self._soon.append(handle)
+        return handle
+
+    def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Handle:  # noqa: ANN401
+        """Call `callback(*args)` once, `delay_s` seconds from now; in the loop's thread only."""
+        return self.call_at(self.clock() + delay_s, callback, *args)
+
+    def call_at(self, when_s: float, callback: Callable[..., object], *args: Any) -> Handle:  # noqa: ANN401
+        """Call `callback(*args)` once, at `when_s` of the loop's clock; a time that is past means the next round.
+
+        Raises:
+            ValueError: `when_s` is not a number.
+
+        """
+        if math.isnan(when_s):
+            raise ValueError("a timer's time must be a number of seconds, not nan")
+        handle = Handle(when_s, callback, args, self._owner())
+        self._timers.add(handle)
+        return handle
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Handle:  # noqa: ANN401
+        """Call `callback(*args)` in the loop's thread, soon; may be called from any thread, and from signal handlers."""
+        handle = Handle(0.0, callback, args, None)
+        self._mail.append(handle)
+        self._waker.wake()
+        return handle
+
+    def run_in_executor(self, function: Callable[..., Any], *args: Any) -> Future[Any]:  # noqa: ANN401
+        """Run `function(*args)` in a thread and give a Future whose callbacks run in the loop's thread.
+
+        `future.add_done_callback(callback)` has `callback(future)` called when the result is there. A connection whose
+        protocol asked for work is not closed by a stopping server before the result has come back.
+        """
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.limits.executor_threads, thread_name_prefix="fsmserver")
+        owner = self._owner()
+        outcome: Future[Any] = Future()
+        if isinstance(owner, Link):
+            owner.jobs += 1
+        job = self._executor.submit(function, *args)
+        job.add_done_callback(lambda job: self._post(Handle(0.0, self._hand_over, (job, outcome, owner), owner)))
+        return outcome
+
+    def _post(self, handle: Handle) -> None:
+        self._mail.append(handle)
+        self._waker.wake()
+
+    def _hand_over(self, job: Future[Any], outcome: Future[Any], owner: object) -> None:
+        if isinstance(owner, Link):
+            owner.jobs -= 1
+        error = job.exception()
+        if error is None:
+            outcome.set_result(job.result())
+        else:
+            outcome.set_exception(error)
+
+    def _owner(self) -> object:
+        return self.current if isinstance(self.current, Link) else None
+
+    def _collect_mail(self) -> None:
+        for _ in range(len(self._mail)):
+            self._soon.append(self._mail.popleft())
+
+    # Looking.
+
+    @property
+    def inputs(self) -> set[int]:
+        """The descriptors watched for reading: listeners and connections."""
+        return self.poller.inputs - {self._waker.fileno()}
+
+    @property
+    def outputs(self) -> set[int]:
+        """The descriptors watched for writing."""
+        return set(self.poller.outputs)
+
+    @property
+    def queues(self) -> dict[int, Outbox]:
+        """The outbox of each connection that is not closed, by descriptor."""
+        return {fd: link.fsm.outbox for fd, link in self.links.items()}
+
+    def statistics(self) -> Statistics:
+        """Give all counters of this moment."""
+        totals = {name: getattr(self.counts, name) for name in COUNTED}
+        totals["closed"] = dict(self.counts.closed)
+        for link in self.links.values():
+            totals["received_bytes"] += link.fsm.received_bytes
+            totals["taken_bytes"] += link.fsm.outbox.taken_bytes
+        return Statistics(
+            connections=len(self.links),
+            most_connections=self.most_connections,
+            listeners={listener.name: str(listener.state) for listener in self.listeners},
+            timers=len(self._timers),
+            **totals,
+        )
+
+    def _show(self, events: Iterable[tuple[int, int]]) -> None:
+        assert self._on_round is not None, "asked for by round() only"
+        queues = {fd: outbox.size_bytes for fd, outbox in sorted(self.queues.items())}
+        self._on_round(Round(self.counts.rounds, tuple(sorted(self.inputs)), tuple(sorted(self.outputs)), queues, tuple(events)))
+
+    # The end.
+
+    def abort_all(self) -> None:
+        """Close all listeners and abort all connections, and perform it."""
+        for listener in list(self.listeners):
+            listener.drain()
+        for link in list(self.links.values()):
+            link.transport.abort()
+        self._settle()
+        self._perform_closes()
+
+    def close(self) -> None:
+        """Abort what is left and give back every descriptor. Threads still at work are left to end by themselves."""
+        self.abort_all()
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        self.poller.remove(self._waker.fileno())
+        self._waker.close()
+        self.poller.close()
+
+    def __repr__(self) -> str:
+        """Show how much there is."""
+        return f"<Scheduler {self.poller.name}: {len(self.links)} connections, {len(self.listeners)} listeners>"

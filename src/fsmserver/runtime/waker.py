@@ -1,0 +1,37 @@
+"""How another thread or a signal handler ends a wait: a byte through a socket pair."""
+
+import socket
+from contextlib import suppress
+from typing import Final
+
+DRAIN_BYTES: Final = 4096
+
+
+class SocketWaker:
+    """A non-blocking, close-on-exec socket pair. One end is watched, the other is written to."""
+
+    def __init__(self) -> None:
+        """Open the pair."""
+        self._watched, self._rung = socket.socketpair()
+        self._watched.setblocking(False)
+        self._rung.setblocking(False)
+
+    def fileno(self) -> int:
+        """Give the descriptor that becomes readable."""
+        return self._watched.fileno()
+
+    def wake(self) -> None:
+        """Make it readable. A full pair is readable already; a closed one has nobody left to wake."""
+        with suppress(OSError):
+            self._rung.send(b"\0")
+
+    def quiet(self) -> None:
+        """Take out all that was written, so that it is readable no more."""
+        with suppress(BlockingIOError):
+            while self._watched.recv(DRAIN_BYTES):
+                pass
+
+    def close(self) -> None:
+        """Close both ends."""
+        self._watched.close()
+        self._rung.close()
