@@ -39,15 +39,16 @@ EOF, FINISHING, PAUSED, BACKPRESSURE = (hold.value for hold in Hold)
 class ConnectionFSM:
     """The state of one connection, its outbox and its holds.
 
-    `fire` is the one door for events; the named methods go through it. Methods `on_exit_<state>` and
+    `state`, `outbox`, `received_bytes`, `close_reason` and `since_s` (when the limit that runs last began anew) are there
+    to be read; only the methods change them. `fire` is the one door for events; the named methods go through it. Methods `on_exit_<state>` and
     `on_enter_<state>` of a subclass are called with no arguments before and after each transition, also where the
     state follows itself, as `transitions` does. What such a method does to the machine stands: a machine that was
     closed in one of them stays closed.
     """
 
     __slots__ = (
-        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_low_bytes", "_observer", "_since_s", "_watched",
-        "close_reason", "limits", "lingered_bytes", "outbox", "received_bytes", "state",
+        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_low_bytes", "_observer", "_watched",
+        "close_reason", "limits", "lingered_bytes", "outbox", "received_bytes", "since_s", "state",
     )  # fmt: skip
 
     _hooks: ClassVar[Mapping[str, Hook]] = {}
@@ -68,7 +69,7 @@ class ConnectionFSM:
         self.close_reason: CloseReason | None = None
         self._holds = 0
         self._high_bytes, self._low_bytes = limits.outbox_high_bytes, limits.outbox_low_bytes
-        self._born_s = self._since_s = now_s
+        self._born_s = self.since_s = now_s
         self._finisher: Who | None = None
         self._fin_sent = False
         self._observer: Observer | None = None
@@ -120,7 +121,7 @@ class ConnectionFSM:
     def open(self, now_s: float = 0.0) -> None:
         """Say that the handshake is done (for plain TCP: at once); the application may see the connection now."""
         self.fire(Event.OPEN)
-        self._since_s = now_s
+        self.since_s = now_s
 
     def receive(self, data: Sized, now_s: float = 0.0) -> bool:
         """Say that bytes came. Give True if the application is to see them; a lingering close throws them away.
@@ -138,7 +139,7 @@ class ConnectionFSM:
             self.state = after
         self.received_bytes += len(data)
         if RECEIVED_RENEWS[self.state][self._holds]:
-            self._since_s = now_s
+            self.since_s = now_s
         return not self._holds & FINISHING or self._linger(len(data))
 
     def _linger(self, count_bytes: int) -> bool:
@@ -203,7 +204,7 @@ class ConnectionFSM:
             return False
         outbox.append(data)
         if not before_bytes:
-            self._since_s = now_s
+            self.since_s = now_s
         if self._watched:
             self.fire(Event.ENQUEUE)
         else:
@@ -306,7 +307,7 @@ class ConnectionFSM:
         outbox = self.outbox
         outbox.take(count_bytes)
         if count_bytes:
-            self._since_s = now_s
+            self.since_s = now_s
         eased = self._holds & BACKPRESSURE and self._ease()
         if not outbox.size_bytes:
             if self._watched:
@@ -349,7 +350,7 @@ class ConnectionFSM:
         if self.state is not CLOSED:
             before, self._holds = self._holds, holds
             if DEADLINE[self.state][before] != DEADLINE[self.state][holds]:
-                self._since_s = now_s
+                self.since_s = now_s
 
     def _finish_if_nothing_is_owed(self) -> None:
         if OWES_NOTHING[self.state][self._holds]:
@@ -407,7 +408,7 @@ class ConnectionFSM:
         if limit is FOREVER:
             return limit, float("inf")
         return min(
-            (limit, self._since_s + getattr(self.limits, limit)),
+            (limit, self.since_s + getattr(self.limits, limit)),
             ("lifetime_s", self._born_s + self.limits.lifetime_s),
             key=lambda pair: pair[1],
         )
@@ -421,7 +422,7 @@ class ConnectionFSM:
 
     def explain(self, now_s: float | None = None) -> str:
         """Say in a sentence what the connection is doing and what it waits for; with `now_s` also for how long."""
-        return wording.explain(self, None if now_s is None else now_s - self._since_s, now_s)
+        return wording.explain(self, None if now_s is None else now_s - self.since_s, now_s)
 
     def __repr__(self) -> str:
         """Show the state, what the outbox holds and the holds."""

@@ -119,6 +119,7 @@ class Scheduler:
         self.accepting: list[Listener] = []
         self.deadlines = Deadlines()
         self.current: object = None
+        self.closed = False
         self._watcher = watcher
         self._on_round = on_round
         self._fsm_class = fsm_class
@@ -469,6 +470,7 @@ class Scheduler:
     def close(self) -> None:
         """Abort what is left and give back every descriptor. Threads still at work are left to end by themselves."""
         self.abort_all()
+        self.closed = True
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
         self.poller.remove(self._waker.fileno())
