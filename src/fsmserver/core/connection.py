@@ -28,10 +28,13 @@ Observer = Callable[["ConnectionFSM", State, Event], None]
 Hook = Callable[[Any], object]
 
 ARROWS: Final = CONNECTION.arrows
-# The columns of the four events that an echoed message fires, for the short cuts of their methods.
-AFTER_RECEIVE, AFTER_ENQUEUE, AFTER_FLUSH, AFTER_DRAIN = (
-    CONNECTION.after[event] for event in (Event.RECEIVE, Event.ENQUEUE, Event.FLUSH, Event.DRAIN)
-)
+# The usual message: bytes come to an open connection that holds nothing and owes nothing; the answer is queued, offered
+# and taken whole. What the table says of this path is looked up here, once, so that the short cuts of `receive`,
+# `enqueue` and `pass_on` need not walk it; a property test holds them to `fire`. Only unwatched machines take them.
+USUAL: Final = CONNECTION.after[Event.RECEIVE][State.READING]
+REPLIED: Final = CONNECTION.after[Event.ENQUEUE][USUAL]
+OFFERED: Final = CONNECTION.after[Event.FLUSH][REPLIED]
+TAKEN: Final = CONNECTION.after[Event.DRAIN][OFFERED]
 READING, WRITING, CLOSED = State.READING, State.WRITING, State.CLOSED
 EOF, FINISHING, PAUSED, BACKPRESSURE = (hold.value for hold in Hold)
 
@@ -47,7 +50,7 @@ class ConnectionFSM:
     """
 
     __slots__ = (
-        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_low_bytes", "_observer", "_watched",
+        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_low_bytes", "_observer", "_quick_bytes", "_watched",
         "close_reason", "limits", "lingered_bytes", "outbox", "received_bytes", "since_s", "state",
     )  # fmt: skip
 
@@ -68,7 +71,8 @@ class ConnectionFSM:
         self.lingered_bytes = 0
         self.close_reason: CloseReason | None = None
         self._holds = 0
-        self._high_bytes, self._low_bytes = limits.outbox_high_bytes, limits.outbox_low_bytes
+        self._high_bytes = self._quick_bytes = limits.outbox_high_bytes
+        self._low_bytes = limits.outbox_low_bytes
         self._born_s = self.since_s = now_s
         self._finisher: Who | None = None
         self._fin_sent = False
@@ -130,13 +134,13 @@ class ConnectionFSM:
             IllegalTransition: the connection is closed.
 
         """
-        if self._watched:
-            self.fire(Event.RECEIVE)
-        else:
-            after = AFTER_RECEIVE.get(self.state)
-            if after is None:
-                raise self._illegal(Event.RECEIVE)
-            self.state = after
+        if self.state is USUAL and not self._holds and not self._watched:
+            self.received_bytes += len(data)
+            self.since_s = now_s
+            return True
+        self.fire(Event.RECEIVE)
+        if self.state is CLOSED:
+            return False  # by a hook
         self.received_bytes += len(data)
         if RECEIVED_RENEWS[self.state][self._holds]:
             self.since_s = now_s
@@ -191,24 +195,31 @@ class ConnectionFSM:
             OutboxOverflow: the hard cap would be exceeded; nothing of `data` was kept.
 
         """
-        after = AFTER_ENQUEUE.get(self.state)
-        if after is None:
+        outbox = self.outbox
+        size_bytes = len(data)
+        if self.state is USUAL and not self._watched and not outbox.sealed and 0 < size_bytes <= self._quick_bytes:
+            outbox.chunks.append(data)
+            outbox.size_bytes = size_bytes
+            self.since_s = now_s
+            self.state = REPLIED
+            return False
+        return self._enqueue(data, size_bytes, now_s)
+
+    def _enqueue(self, data: bytes, size_bytes: int, now_s: float) -> bool:
+        if Event.ENQUEUE not in ARROWS[self.state]:
             raise self._illegal(Event.ENQUEUE)
         outbox = self.outbox
         if outbox.sealed:
             raise OutboxSealed
         before_bytes = outbox.size_bytes
-        if before_bytes + len(data) > self.limits.outbox_cap_bytes:
-            raise OutboxOverflow(before_bytes, len(data), self.limits.outbox_cap_bytes)
-        if not data:
+        if before_bytes + size_bytes > self.limits.outbox_cap_bytes:
+            raise OutboxOverflow(before_bytes, size_bytes, self.limits.outbox_cap_bytes)
+        if not size_bytes:
             return False
         outbox.append(data)
         if not before_bytes:
             self.since_s = now_s
-        if self._watched:
-            self.fire(Event.ENQUEUE)
-        else:
-            self.state = after
+        self.fire(Event.ENQUEUE)
         return outbox.size_bytes > self._high_bytes and self._press()
 
     def close(self, now_s: float = 0.0, *, who: Who = Who.APPLICATION) -> None:
@@ -262,6 +273,7 @@ class ConnectionFSM:
         if not 0 <= low_bytes <= high_bytes:
             raise LimitError("low_bytes", low_bytes, f"between 0 and high_bytes, {high_bytes}")
         self._high_bytes, self._low_bytes = high_bytes, low_bytes
+        self._quick_bytes = min(high_bytes, self.limits.outbox_cap_bytes)
         return self.outbox.size_bytes > high_bytes and self._press()
 
     def _press(self) -> bool:
@@ -283,13 +295,7 @@ class ConnectionFSM:
             IllegalTransition: there is nothing to send.
 
         """
-        if self._watched:
-            self.fire(Event.FLUSH)
-        else:
-            after = AFTER_FLUSH.get(self.state)
-            if after is None:
-                raise self._illegal(Event.FLUSH)
-            self.state = after
+        self.fire(Event.FLUSH)
         return self.outbox.peek()
 
     def sent(self, count_bytes: int, now_s: float = 0.0) -> bool:
@@ -310,13 +316,33 @@ class ConnectionFSM:
             self.since_s = now_s
         eased = self._holds & BACKPRESSURE and self._ease()
         if not outbox.size_bytes:
-            if self._watched:
-                self.fire(Event.DRAIN)
-            else:
-                self.state = AFTER_DRAIN[WRITING]
+            self.fire(Event.DRAIN)
             if outbox.sealed:
                 self._after_last_byte(now_s)
         return bool(eased)
+
+    def pass_on(self, send: Callable[[Buffer], int], now_s: float = 0.0) -> bool:
+        """Do `flush`, `send` and `sent` in one for the usual answer: one chunk, on a connection that holds nothing.
+
+        Gives True if the kernel took it whole: then the connection is where it was before it answered, with the same
+        interest. False means that there is more to do: if `wants_write` still, offer the rest when the socket is
+        writable, or, where nothing could be passed on this way, by `flush` and `sent`. `send` may raise; then it is as
+        if it had raised between `flush` and `sent`.
+        """
+        outbox = self.outbox
+        if self.state is not REPLIED or self._holds or self._watched or outbox.sealed or len(outbox.chunks) != 1:
+            return False
+        self.state = OFFERED
+        taken_bytes = send(outbox.chunks[0])
+        if taken_bytes != outbox.size_bytes:
+            self.sent(taken_bytes, now_s)
+            return False
+        outbox.chunks.clear()
+        outbox.size_bytes = 0
+        outbox.taken_bytes += taken_bytes
+        self.since_s = now_s
+        self.state = TAKEN
+        return True
 
     def _ease(self) -> bool:
         low_enough = self.outbox.size_bytes <= self._low_bytes
@@ -375,6 +401,11 @@ class ConnectionFSM:
     def wants_write(self) -> bool:
         """Whether the socket belongs in the set that is watched for writing."""
         return bool(self.interest & Interest.WRITE)
+
+    @property
+    def wants_flush(self) -> bool:
+        """Whether the outbox holds bytes of which the kernel was offered none since it was empty."""
+        return self.state is State.QUEUED
 
     @property
     def closed(self) -> bool:

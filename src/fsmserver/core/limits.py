@@ -51,7 +51,9 @@ class Limits:
     read_budget_bytes: int = limit(64 * KIB, "at most this is received from a connection in one round")
     linger_bytes: int = limit(1 * MIB, "at most this is read and discarded after our FIN")
 
-    connections: int | None = limit(None, "at most this many connections at once; by default what the descriptor limit allows, less a reserve")
+    connections: int | None = limit(
+        None, "at most this many connections at once; by default what the descriptor limit allows, less a reserve"
+    )
     accepts_per_round: int = limit(64, "at most this many connections are accepted from a listener in one round")
     timers_per_round: int = limit(256, "at most this many deadlines and timers are run in one round")
     # The kernel cuts this down to net.core.somaxconn.

@@ -21,13 +21,13 @@ LISTENER: Final = Table(
     ListenerEvent,
     initial=LISTENING,
     # fmt: off
-    columns=(                  LISTENING, FULL,      EXHAUSTED, DRAINING),
+    columns=(LISTENING, FULL, EXHAUSTED, DRAINING),
     grid={
-        ListenerEvent.FILL:    (FULL,      ________,  FULL,      ________),
-        ListenerEvent.EXHAUST: (EXHAUSTED, EXHAUSTED, ________,  ________),
-        ListenerEvent.RELIEVE: (________,  LISTENING, LISTENING, ________),
-        ListenerEvent.DRAIN:   (DRAINING,  DRAINING,  DRAINING,  ________),
-        ListenerEvent.CLOSE:   (CLOSED,    CLOSED,    CLOSED,    CLOSED),
+        ListenerEvent.FILL: (FULL, ________, FULL, ________),
+        ListenerEvent.EXHAUST: (EXHAUSTED, EXHAUSTED, ________, ________),
+        ListenerEvent.RELIEVE: (________, LISTENING, LISTENING, ________),
+        ListenerEvent.DRAIN: (DRAINING, DRAINING, DRAINING, ________),
+        ListenerEvent.CLOSE: (CLOSED, CLOSED, CLOSED, CLOSED),
     },
     # fmt: on
 )

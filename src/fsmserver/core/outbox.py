@@ -15,14 +15,15 @@ class Outbox:
     """A first-in, first-out queue of chunks of bytes, taken from the front in any portions.
 
     `size_bytes` is what it holds now. Over its life `written_bytes` = `taken_bytes` + `size_bytes` + `discarded_bytes`.
+    `chunks` are changed here and in the short cuts of `ConnectionFSM` only, which know an empty queue and a lone chunk.
     `sealed` says that the end of the stream is queued behind the last byte.
     """
 
-    __slots__ = ("_chunks", "_front_bytes", "_growing", "discarded_bytes", "sealed", "size_bytes", "taken_bytes")
+    __slots__ = ("_front_bytes", "_growing", "chunks", "discarded_bytes", "sealed", "size_bytes", "taken_bytes")
 
     def __init__(self) -> None:
         """Start empty and open."""
-        self._chunks: list[bytes | bytearray] = []
+        self.chunks: list[bytes | bytearray] = []
         self._front_bytes = 0  # of the first chunk, this much is taken
         self._growing = False  # the last chunk is a bytearray of ours that nobody was offered yet
         self.size_bytes = self.taken_bytes = self.discarded_bytes = 0
@@ -43,16 +44,16 @@ class Outbox:
         if self.size_bytes and size_bytes < JOIN_BYTES:
             self._join(data)
         else:
-            self._chunks.append(data)
+            self.chunks.append(data)
             self._growing = False
         self.size_bytes += size_bytes
 
     def _join(self, data: bytes) -> None:
-        last = self._chunks[-1]
+        last = self.chunks[-1]
         if self._growing and len(last) < JOIN_BYTES:
             last += data  # a bytearray: in place
         else:
-            self._chunks.append(bytearray(data))
+            self.chunks.append(bytearray(data))
             self._growing = True
 
     def peek(self) -> list[Buffer]:
@@ -62,9 +63,9 @@ class Outbox:
         """
         self._growing = False
         if self._front_bytes:
-            rest: list[Buffer] = [memoryview(self._chunks[0])[self._front_bytes :]]
-            return rest + self._chunks[1:IOV_MAX]
-        return list(self._chunks) if len(self._chunks) <= IOV_MAX else list(self._chunks[:IOV_MAX])
+            rest: list[Buffer] = [memoryview(self.chunks[0])[self._front_bytes :]]
+            return rest + self.chunks[1:IOV_MAX]
+        return list(self.chunks) if len(self.chunks) <= IOV_MAX else list(self.chunks[:IOV_MAX])
 
     def take(self, count_bytes: int) -> None:
         """Remove `count_bytes` from the front: the kernel has them.
@@ -74,7 +75,7 @@ class Outbox:
 
         """
         if count_bytes == self.size_bytes:
-            self._chunks.clear()
+            self.chunks.clear()
             self._front_bytes = 0
             self._growing = False
         elif 0 <= count_bytes < self.size_bytes:
@@ -87,16 +88,16 @@ class Outbox:
     def _take_some(self, count_bytes: int) -> None:
         done = 0
         left = self._front_bytes + count_bytes
-        while left >= len(self._chunks[done]):
-            left -= len(self._chunks[done])
+        while left >= len(self.chunks[done]):
+            left -= len(self.chunks[done])
             done += 1
-        del self._chunks[:done]
+        del self.chunks[:done]
         self._front_bytes = left
 
     def discard(self) -> int:
         """Throw everything away and seal the queue; give the number of bytes lost."""
         lost_bytes = self.size_bytes
-        self._chunks.clear()
+        self.chunks.clear()
         self._front_bytes = self.size_bytes = 0
         self._growing = False
         self.discarded_bytes += lost_bytes

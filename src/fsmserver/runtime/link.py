@@ -189,16 +189,20 @@ class Link:
         chunks = fsm.flush()
         try:
             if len(chunks) == 1:
-                taken_bytes = self.sock.send(chunks[0])  # type: ignore[union-attr]
+                taken_bytes = self.sock.send(chunks[0])  # type: ignore[union-attr] # as in readable
             else:
                 taken_bytes = self.sock.sendmsg(chunks)  # type: ignore[union-attr]
         except OSError as error:
-            if error.errno not in AGAIN:
-                self.lose(error)
-                return
-            taken_bytes = 0
-        if fsm.sent(taken_bytes, self.scheduler.now_s):
-            self.scheduler.eased.append(self)
+            self._not_sent(error)
+        else:
+            if fsm.sent(taken_bytes, self.scheduler.now_s):
+                self.scheduler.eased.append(self)
+
+    def _not_sent(self, error: OSError) -> None:
+        if error.errno in AGAIN:
+            self.fsm.sent(0, self.scheduler.now_s)
+        else:
+            self.lose(error)
 
     # Making the world follow the machine.
 
@@ -211,7 +215,16 @@ class Link:
     def settle(self) -> None:
         """Offer what was written, unless the kernel is known to be full; then follow the machine."""
         if self.fsm.outbox.size_bytes and not self.registered & WRITE and self.scheduler.eager_writes:
-            self.offer()
+            try:
+                usual = self.fsm.pass_on(self.sock.send, self.scheduler.now_s)  # type: ignore[union-attr] # as in readable
+            except OSError as error:
+                self._not_sent(error)
+            else:
+                if usual and self.registered == READ:
+                    self.touched = False
+                    return
+                if self.fsm.wants_flush:
+                    self.offer()
         self.follow()
 
     def follow(self) -> None:

@@ -23,8 +23,7 @@ LEAST_EVENTS: Final = 64
 """How many events an epoll_wait begins with: enough for a round, little enough that its buffer costs nothing."""
 
 POLL_MASKS: Final = tuple(
-    (READABLE | EXCEPTIONAL if interest & Interest.READ else 0) | (WRITABLE if interest & Interest.WRITE else 0)
-    for interest in range(4)
+    (READABLE | EXCEPTIONAL if interest & Interest.READ else 0) | (WRITABLE if interest & Interest.WRITE else 0) for interest in range(4)
 )
 
 

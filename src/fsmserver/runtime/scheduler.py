@@ -176,7 +176,7 @@ class Scheduler:
     def _wait_s(self, longest_s: float) -> float:
         if self._soon or self._mail or self._closing or self.touched:
             return 0.0
-        nearest_s = min(self.deadlines.next_s, self._timers.next_s) - self.clock()
+        nearest_s = min(self.deadlines.next_s, self._timers.next_s) - self.now_s
         return min(longest_s, LONGEST_WAIT_S, max(0.0, nearest_s))
 
     def _settle(self) -> None:
