@@ -198,7 +198,7 @@ class ConnectionFSM:
         outbox = self.outbox
         size_bytes = len(data)
         if self.state is USUAL and not self._watched and not outbox.sealed and 0 < size_bytes <= self._quick_bytes:
-            outbox.chunks.append(data)
+            outbox.front = data
             outbox.size_bytes = size_bytes
             self.since_s = now_s
             self.state = REPLIED
@@ -330,14 +330,15 @@ class ConnectionFSM:
         if it had raised between `flush` and `sent`.
         """
         outbox = self.outbox
-        if self.state is not REPLIED or self._holds or self._watched or outbox.sealed or len(outbox.chunks) != 1:
+        front = outbox.front
+        if self.state is not REPLIED or self._holds or self._watched or outbox.sealed or outbox.rest or front is None:
             return False
         self.state = OFFERED
-        taken_bytes = send(outbox.chunks[0])
+        taken_bytes = send(front)
         if taken_bytes != outbox.size_bytes:
             self.sent(taken_bytes, now_s)
             return False
-        outbox.chunks.clear()
+        outbox.front = None
         outbox.size_bytes = 0
         outbox.taken_bytes += taken_bytes
         self.since_s = now_s

@@ -15,15 +15,17 @@ class Outbox:
     """A first-in, first-out queue of chunks of bytes, taken from the front in any portions.
 
     `size_bytes` is what it holds now. Over its life `written_bytes` = `taken_bytes` + `size_bytes` + `discarded_bytes`.
-    `chunks` are changed here and in the short cuts of `ConnectionFSM` only, which know an empty queue and a lone chunk.
+    `front` is the first chunk, None if there is none; it and `rest` are changed here and in the short cuts of
+    `ConnectionFSM` only, which know an empty queue and a lone chunk. Most queues never hold more than one.
     `sealed` says that the end of the stream is queued behind the last byte.
     """
 
-    __slots__ = ("_front_bytes", "_growing", "chunks", "discarded_bytes", "sealed", "size_bytes", "taken_bytes")
+    __slots__ = ("_front_bytes", "_growing", "discarded_bytes", "front", "rest", "sealed", "size_bytes", "taken_bytes")
 
     def __init__(self) -> None:
         """Start empty and open."""
-        self.chunks: list[bytes | bytearray] = []
+        self.front: bytes | bytearray | None = None
+        self.rest: list[bytes | bytearray] = []
         self._front_bytes = 0  # of the first chunk, this much is taken
         self._growing = False  # the last chunk is a bytearray of ours that nobody was offered yet
         self.size_bytes = self.taken_bytes = self.discarded_bytes = 0
@@ -40,20 +42,20 @@ class Outbox:
 
     def append(self, data: bytes) -> None:
         """Put `data` at the end. It is kept, not copied, unless it is small and is joined to a small chunk before it."""
-        size_bytes = len(data)
-        if self.size_bytes and size_bytes < JOIN_BYTES:
+        if self.front is None:
+            self.front = data
+        elif len(data) < JOIN_BYTES:
             self._join(data)
         else:
-            self.chunks.append(data)
+            self.rest.append(data)
             self._growing = False
-        self.size_bytes += size_bytes
+        self.size_bytes += len(data)
 
     def _join(self, data: bytes) -> None:
-        last = self.chunks[-1]
-        if self._growing and len(last) < JOIN_BYTES:
-            last += data  # a bytearray: in place
+        if self._growing and self.rest and len(self.rest[-1]) < JOIN_BYTES:
+            self.rest[-1] += data  # a bytearray: in place
         else:
-            self.chunks.append(bytearray(data))
+            self.rest.append(bytearray(data))
             self._growing = True
 
     def peek(self) -> list[Buffer]:
@@ -62,10 +64,10 @@ class Outbox:
         After this call nothing shown is changed by later appends, so it can be given to the kernel as it is.
         """
         self._growing = False
-        if self._front_bytes:
-            rest: list[Buffer] = [memoryview(self.chunks[0])[self._front_bytes :]]
-            return rest + self.chunks[1:IOV_MAX]
-        return list(self.chunks) if len(self.chunks) <= IOV_MAX else list(self.chunks[:IOV_MAX])
+        if self.front is None:
+            return []
+        front: Buffer = memoryview(self.front)[self._front_bytes :] if self._front_bytes else self.front
+        return [front, *self.rest[: IOV_MAX - 1]]
 
     def take(self, count_bytes: int) -> None:
         """Remove `count_bytes` from the front: the kernel has them.
@@ -75,9 +77,7 @@ class Outbox:
 
         """
         if count_bytes == self.size_bytes:
-            self.chunks.clear()
-            self._front_bytes = 0
-            self._growing = False
+            self._empty()
         elif 0 <= count_bytes < self.size_bytes:
             self._take_some(count_bytes)
         else:
@@ -87,19 +87,27 @@ class Outbox:
 
     def _take_some(self, count_bytes: int) -> None:
         done = 0
+        front = self.front
+        assert front is not None, "what is not empty has a front"
         left = self._front_bytes + count_bytes
-        while left >= len(self.chunks[done]):
-            left -= len(self.chunks[done])
+        while left >= len(front):
+            left -= len(front)
+            front = self.rest[done]
             done += 1
-        del self.chunks[:done]
-        self._front_bytes = left
+        del self.rest[:done]
+        self.front, self._front_bytes = front, left
+
+    def _empty(self) -> None:
+        self.front = None
+        self.rest.clear()
+        self._front_bytes = 0
+        self._growing = False
 
     def discard(self) -> int:
         """Throw everything away and seal the queue; give the number of bytes lost."""
         lost_bytes = self.size_bytes
-        self.chunks.clear()
-        self._front_bytes = self.size_bytes = 0
-        self._growing = False
+        self._empty()
+        self.size_bytes = 0
         self.discarded_bytes += lost_bytes
         self.sealed = True
         return lost_bytes

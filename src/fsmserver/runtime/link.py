@@ -96,14 +96,23 @@ class Link:
             return
         if len(data) == self._receive_bytes:
             self._receive_bytes = min(4 * len(data), self.fsm.limits.read_budget_bytes)
-        if self.fsm.receive(data, self.scheduler.now_s):
+        scheduler, fsm = self.scheduler, self.fsm
+        if fsm.receive(data, scheduler.now_s):
+            self.touched = True  # settled here, as soon as the protocol has returned
             try:
                 self.protocol.data_received(data)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
                 self.blame(error)
-        elif self.fsm.closed:
+            try:
+                if self.registered == READ and scheduler.eager_writes and fsm.pass_on(self.sock.send, scheduler.now_s):  # type: ignore[union-attr] # as above
+                    self.touched = False  # the usual answer: one send, and all is as it was before
+                    return
+            except OSError as error:
+                self._not_sent(error)
+            self.settle()
+        elif fsm.closed:
             self.touch()
 
     def _receive_into(self) -> None:
@@ -213,18 +222,9 @@ class Link:
             self.scheduler.touched.append(self)
 
     def settle(self) -> None:
-        """Offer what was written, unless the kernel is known to be full; then follow the machine."""
-        if self.fsm.outbox.size_bytes and not self.registered & WRITE and self.scheduler.eager_writes:
-            try:
-                usual = self.fsm.pass_on(self.sock.send, self.scheduler.now_s)  # type: ignore[union-attr] # as in readable
-            except OSError as error:
-                self._not_sent(error)
-            else:
-                if usual and self.registered == READ:
-                    self.touched = False
-                    return
-                if self.fsm.wants_flush:
-                    self.offer()
+        """Offer what was written, unless the kernel was offered it already; then follow the machine."""
+        if self.fsm.wants_flush and self.scheduler.eager_writes:
+            self.offer()
         self.follow()
 
     def follow(self) -> None:

@@ -138,7 +138,7 @@ class Scheduler:
 
     def round(self, longest_s: float = LONGEST_WAIT_S) -> None:
         """Wait for the nearest of readiness, deadline, call and `longest_s`, and handle all there is."""
-        clock, touched, slow_s = self.clock, self.touched, self.limits.slow_callback_s
+        clock, touched, eased, slow_s = self.clock, self.touched, self.eased, self.limits.slow_callback_s
         find = self._sources.get
         events = self.poller.wait(self._wait_s(longest_s))
         self.counts.rounds += 1
@@ -155,12 +155,8 @@ class Scheduler:
                 source.readable()
             else:
                 source.ready(readiness)
-            if touched:
-                for link in touched:
-                    link.settle()
-                touched.clear()
-                if self.eased:
-                    self._resume()
+            if touched or eased:
+                self._settle()
             self.now_s = after_s = clock()
             if after_s - now_s > slow_s:
                 self._name_slow(after_s - now_s)
@@ -464,7 +460,8 @@ class Scheduler:
             listener.drain()
         for link in list(self.links.values()):
             link.transport.abort()
-        self._settle()
+            link.settle()
+        self.touched.clear()
         self._perform_closes()
 
     def close(self) -> None:
