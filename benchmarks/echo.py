@@ -46,10 +46,20 @@ def start(name: str) -> tuple[subprocess.Popen[str], int]:
 
 
 def one_slice(load: str, pid: int, port: int, workload: tuple[int, int], milliseconds: int) -> float:
-    before_s = cpu_s(pid)
     command = [load, str(port), str(workload[0]), str(workload[1]), str(milliseconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=lambda: pin(LOAD_CORE))
-    return (cpu_s(pid) - before_s) * 1e6 / int(done.stdout)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, preexec_fn=lambda: pin(LOAD_CORE), **pipes) as process:  # type: ignore[call-overload]
+        if process.stdout.readline() != "ready\n":
+            raise SystemExit("the load generator failed; its own words are above")
+        before_s = cpu_s(pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        messages = process.stdout.readline()
+        used_s = cpu_s(pid) - before_s
+        if not messages:
+            raise SystemExit("the load generator failed; its own words are above")
+        process.communicate("\n")
+    return used_s * 1e6 / int(messages)
 
 
 def measure(load: str, names: list[str], slices: int, milliseconds: int) -> dict[str, dict[str, list[float]]]:

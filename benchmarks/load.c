@@ -1,5 +1,7 @@
 /* A lean load generator: CONNECTIONS sockets, each with one message of SIZE bytes on its way, for MILLISECONDS.
- * Every echoed byte is compared. Prints the number of messages that came back. Level-triggered epoll, one thread.
+ * Every echoed byte is compared. It connects, echoes a few messages on each connection, prints "ready" and waits for a
+ * line; then it measures, prints the number of messages that came back, and waits for a line again before it
+ * disconnects: so who reads clocks at the two edges sees messages only, neither connects nor closes.
  * usage: load PORT CONNECTIONS SIZE MILLISECONDS */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -14,6 +16,8 @@
 #include <unistd.h>
 
 struct peer { int fd; int sent; int received; };
+
+enum { WARM_UP = 5 };
 
 static char *message, *reply;
 static int size;
@@ -34,6 +38,28 @@ static void push(struct peer *p) {
     }
 }
 
+static long run(int poll_fd, long most, double end_ms) {
+    struct epoll_event events[256];
+    long messages = 0;
+    while (messages != most && now_ms() < end_ms) {
+        int n = epoll_wait(poll_fd, events, 256, 100);
+        for (int i = 0; i < n; i++) {
+            struct peer *p = events[i].data.ptr;
+            push(p);
+            for (;;) {
+                ssize_t got = recv(p->fd, reply, size - p->received, MSG_DONTWAIT);
+                if (got < 0) { if (errno == EAGAIN) break; fail("recv"); }
+                if (got == 0) { fprintf(stderr, "the server ended a connection\n"); exit(1); }
+                if (memcmp(reply, message + p->received, got)) { fprintf(stderr, "an echo is wrong\n"); exit(1); }
+                p->received += got;
+                if (p->received == size) { p->received = p->sent = 0; messages++; push(p); }
+            }
+        }
+        if (most >= 0 && messages >= most) break;
+    }
+    return messages;
+}
+
 int main(int argc, char **argv) {
     if (argc != 5) { fprintf(stderr, "usage: load PORT CONNECTIONS SIZE MILLISECONDS\n"); return 2; }
     int port = atoi(argv[1]), count = atoi(argv[2]);
@@ -52,25 +78,11 @@ int main(int argc, char **argv) {
         struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = &peers[i] };
         if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, peers[i].fd, &e) < 0) fail("epoll_ctl");
     }
-    long messages = 0;
-    struct epoll_event events[256];
-    double end_ms = now_ms() + length_ms;
     for (int i = 0; i < count; i++) push(&peers[i]);
-    while (now_ms() < end_ms) {
-        int n = epoll_wait(poll_fd, events, 256, 100);
-        for (int i = 0; i < n; i++) {
-            struct peer *p = events[i].data.ptr;
-            push(p);
-            for (;;) {
-                ssize_t got = recv(p->fd, reply, size - p->received, MSG_DONTWAIT);
-                if (got < 0) { if (errno == EAGAIN) break; fail("recv"); }
-                if (got == 0) { fprintf(stderr, "the server ended a connection\n"); return 1; }
-                if (memcmp(reply, message + p->received, got)) { fprintf(stderr, "an echo is wrong\n"); return 1; }
-                p->received += got;
-                if (p->received == size) { p->received = p->sent = 0; messages++; push(p); }
-            }
-        }
-    }
-    printf("%ld\n", messages);
+    run(poll_fd, (long)count * WARM_UP, 1e12);
+    printf("ready\n"); fflush(stdout);
+    if (getchar() == EOF) return 1;
+    printf("%ld\n", run(poll_fd, -1, now_ms() + length_ms)); fflush(stdout);
+    getchar();
     return 0;
 }
