@@ -1,0 +1,5 @@
+"""`python -m fsmserver`."""
+
+from fsmserver.cli import main
+
+main()

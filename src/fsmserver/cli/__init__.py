@@ -1,0 +1,5 @@
+"""The command line: `serve`, `connect`, `diagram`."""
+
+from fsmserver.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,144 @@
+"""The commands and their options. What is wrong with them is said in one plain sentence, with exit code 2."""
+
+import inspect
+import sys
+from dataclasses import fields
+from typing import Annotated, Any, Final
+
+import typer
+
+from fsmserver.core.limits import DEFAULT, Limits
+
+WRONG_ARGUMENT: Final = 2
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+
+app = typer.Typer(
+    help="A TCP server core in which every connection is an explicit, executed, checked state machine.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class CommandFailed(Exception):
+    """A command cannot be carried out; the sentence says why."""
+
+    exit_code = FAILED
+
+    def format_message(self) -> str:
+        """Give the sentence, as the exceptions of the command-line library do."""
+        return str(self)
+
+
+class WrongArgument(CommandFailed):
+    """Something on the command line is wrong."""
+
+    exit_code = WRONG_ARGUMENT
+
+
+def limit_options() -> list[inspect.Parameter]:
+    """Make an option of each limit: name, default and sentence come from its declaration."""
+    options = []
+    for each in fields(Limits):
+        kind = int if each.name.endswith("_bytes") or isinstance(each.default, int) or each.default is None else float
+        option = typer.Option(f"--{each.name.replace('_', '-')}", help=str(each.metadata["about"]), show_default=each.default is not None)
+        annotation = Annotated[kind | None if each.default is None else kind, option]
+        options.append(inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=annotation))
+    return options
+
+
+def with_limits(command: Any) -> Any:  # noqa: ANN401 - a decorator keeps what it decorates
+    """Give a command that takes `**limits` an option for each of them."""
+    signature = inspect.signature(command)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    command.__signature__ = signature.replace(parameters=[*own, *limit_options()])
+    return command
+
+
+@app.callback(invoke_without_command=True)
+def without_command(context: typer.Context) -> None:
+    """Serve the echo protocol on 127.0.0.1:8008 if no command is given."""
+    if context.invoked_subcommand is None:
+        from fsmserver.cli.serving import run_server  # noqa: PLC0415 - as in serve
+
+        raise typer.Exit(run_server("fsmserver.cli.echo:Echo", [], DEFAULT))
+
+
+@app.command()
+@with_limits
+def serve(
+    protocol: Annotated[str, typer.Argument(help="The protocol class to serve, as module:Class.")] = "fsmserver.cli.echo:Echo",
+    *,
+    listen: Annotated[
+        list[str] | None, typer.Option(help="tcp://HOST:PORT, unix://PATH or fd://N; may be given more than once.")
+    ] = None,
+    poller: Annotated[str, typer.Option(help="auto, select, poll, epoll or kqueue.")] = "auto",
+    trace: Annotated[str | None, typer.Option(help="Write each transition to this file, as a JSON line.")] = None,
+    show: Annotated[list[str] | None, typer.Option(help="rounds: print each round; transitions: print each transition.")] = None,
+    eager_writes: Annotated[bool, typer.Option(help="Answer at once, or wait for the writable set as the tutorials do.")] = True,
+    exceptional: Annotated[str, typer.Option(help="What is done about urgent data: discard, inline or close.")] = "discard",
+    when_full: Annotated[
+        str | None, typer.Option(help="Newcomers over the limit wait or are refused (wait; under select refuse).", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No line for each connection.")] = False,
+    **limits: Any,
+) -> None:
+    """Run a server until SIGINT or SIGTERM; the first drains it, the second ends it at once."""
+    # Each command loads what it needs only: serving needs no diagrams, and listening comes sooner.
+    from fsmserver.cli.serving import run_server  # noqa: PLC0415
+
+    options = {"poller": poller, "eager_writes": eager_writes, "exceptional": exceptional, "when_full": when_full}
+    try:
+        bounds = Limits(**limits)
+        code = run_server(protocol, listen or [], bounds, trace=trace, show=show or [], quiet=quiet, options=options)
+    except ValueError as error:
+        raise WrongArgument(str(error)) from error
+    raise typer.Exit(code)
+
+
+@app.command()
+def connect(address: Annotated[str, typer.Argument(help="HOST:PORT")]) -> None:
+    """Talk to a server: what comes on standard input goes there, what comes from there is printed."""
+    from fsmserver.cli.client import run_client  # noqa: PLC0415
+    from fsmserver.runtime.binding import Tcp, parse_endpoint  # noqa: PLC0415
+
+    try:
+        endpoint = parse_endpoint(address)
+        if not isinstance(endpoint, Tcp):
+            raise ValueError(f"{address!r} is not HOST:PORT")  # noqa: TRY004 - it is a wrong value
+    except ValueError as error:
+        raise WrongArgument(str(error)) from error
+    raise typer.Exit(run_client(endpoint.host, endpoint.port))
+
+
+@app.command()
+def diagram(
+    form: Annotated[str, typer.Option("--format", help="mermaid, dot, svg or markdown.")] = "mermaid",
+) -> None:
+    """Draw the connection machine from its table."""
+    from fsmserver.cli.diagram import DrawingFailed, draw  # noqa: PLC0415
+
+    try:
+        drawing = draw(form)
+    except ValueError as error:
+        raise WrongArgument(str(error)) from error
+    except DrawingFailed as error:
+        raise CommandFailed(str(error)) from error
+    sys.stdout.write(drawing)
+
+
+def main() -> None:
+    """Run the command line, and say in one sentence what is wrong with it."""
+    try:
+        code = app(standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        # Typer's own usage errors have these two, under whatever name its version keeps them.
+        if not hasattr(error, "format_message"):
+            raise
+        sys.stderr.write(f"fsmserver: {error.format_message()}\n")
+        sys.exit(getattr(error, "exit_code", WRONG_ARGUMENT))
+    sys.exit(code or 0)
