@@ -44,8 +44,10 @@ def limit_options() -> list[inspect.Parameter]:
     for each in fields(Limits):
         kind = int if each.name.endswith("_bytes") or isinstance(each.default, int) or each.default is None else float
         option = typer.Option(f"--{each.name.replace('_', '-')}", help=str(each.metadata["about"]), show_default=each.default is not None)
-        annotation = Annotated[kind | None if each.default is None else kind, option]
-        options.append(inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=annotation))
+        value: Any = kind | None if each.default is None else kind
+        options.append(
+            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=Annotated[value, option])
+        )
     return options
 
 
@@ -71,9 +73,7 @@ def without_command(context: typer.Context) -> None:
 def serve(
     protocol: Annotated[str, typer.Argument(help="The protocol class to serve, as module:Class.")] = "fsmserver.cli.echo:Echo",
     *,
-    listen: Annotated[
-        list[str] | None, typer.Option(help="tcp://HOST:PORT, unix://PATH or fd://N; may be given more than once.")
-    ] = None,
+    listen: Annotated[list[str] | None, typer.Option(help="tcp://HOST:PORT, unix://PATH or fd://N; may be given more than once.")] = None,
     poller: Annotated[str, typer.Option(help="auto, select, poll, epoll or kqueue.")] = "auto",
     trace: Annotated[str | None, typer.Option(help="Write each transition to this file, as a JSON line.")] = None,
     show: Annotated[list[str] | None, typer.Option(help="rounds: print each round; transitions: print each transition.")] = None,
@@ -83,7 +83,7 @@ def serve(
         str | None, typer.Option(help="Newcomers over the limit wait or are refused (wait; under select refuse).", show_default=False)
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No line for each connection.")] = False,
-    **limits: Any,
+    **limits: Any,  # noqa: ANN401 - an option for each limit
 ) -> None:
     """Run a server until SIGINT or SIGTERM; the first drains it, the second ends it at once."""
     # Each command loads what it needs only: serving needs no diagrams, and listening comes sooner.

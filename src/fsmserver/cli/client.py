@@ -41,7 +41,7 @@ def talk(sock: socket.socket, source: int, sink: int) -> int:
     fsm.open()
     while not fsm.closed:
         asking = not fsm.outbox.sealed and not fsm.outbox  # more is read when all is sent: the bound of what we hold
-        inputs = [sock, source] if asking else [sock]
+        inputs: list[socket.socket | int] = [sock, source] if asking else [sock]
         readable, writable, _ = select.select(inputs, [sock] if fsm.wants_write else [], [])
         if source in readable:
             _take(fsm, os.read(source, PIECE_BYTES))

@@ -90,7 +90,7 @@ def find_protocol(name: str) -> Callable[[], object]:
             raise ValueError(f"the module {module_name!r} has no {class_name!r}")
         found = getattr(found, part)
     if not callable(found):
-        raise ValueError(f"{name!r} is not a class or a function that makes protocols")
+        raise ValueError(f"{name!r} is not a class or a function that makes protocols")  # noqa: TRY004 - the argument is wrong
     if isinstance(found, type) and not any(hasattr(found, callback) for callback in CALLBACKS):
         raise ValueError(f"{name!r} is not a protocol: it has none of the methods {', '.join(CALLBACKS)}")
     return found  # type: ignore[no-any-return] # it is callable; calling it without arguments is tried below
@@ -104,7 +104,7 @@ def open_trace(path: str) -> TextIO:
 
     """
     try:
-        return open(path, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the caller closes it
+        return open(path, "w", encoding="utf-8")  # noqa: PTH123 - the caller closes it
     except OSError as error:
         raise ValueError(f"the trace cannot be written to {path!r}: {error.strerror}") from error
 

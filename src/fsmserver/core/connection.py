@@ -43,10 +43,11 @@ class ConnectionFSM:
     """The state of one connection, its outbox and its holds.
 
     `state`, `outbox`, `received_bytes`, `close_reason` and `since_s` (when the limit that runs last began anew) are there
-    to be read; only the methods change them. `fire` is the one door for events; the named methods go through it. Methods `on_exit_<state>` and
-    `on_enter_<state>` of a subclass are called with no arguments before and after each transition, also where the
-    state follows itself, as `transitions` does. What such a method does to the machine stands: a machine that was
-    closed in one of them stays closed.
+    to be read; only the methods change them. `fire` is the one door for events; the named methods go through it.
+
+    Methods `on_exit_<state>` and `on_enter_<state>` of a subclass are called with no arguments before and after each
+    transition, also where the state follows itself, as `transitions` does. What such a method does to the machine
+    stands: a machine that was closed in one of them stays closed.
     """
 
     __slots__ = (

@@ -50,7 +50,7 @@ class Table(Generic[S, E]):
 
     def _arrows_out_of(self, state: S, states: type[S], events: type[E]) -> dict[E, S]:
         return {
-            events(name): states(event.transitions[str(state)][0].dest)
+            events(name): states(str(event.transitions[str(state)][0].dest))
             for name, event in self.machine.events.items()
             if str(state) in event.transitions
         }

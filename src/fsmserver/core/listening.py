@@ -16,21 +16,21 @@ from fsmserver.core.states import Interest, ListenerEvent, ListenerState
 LISTENING, FULL, EXHAUSTED, DRAINING, CLOSED = ListenerState
 ________: Final = None
 
+# fmt: off
 LISTENER: Final = Table(
     ListenerState,
     ListenerEvent,
     initial=LISTENING,
-    # fmt: off
-    columns=(LISTENING, FULL, EXHAUSTED, DRAINING),
+    columns=(                      LISTENING, FULL,      EXHAUSTED, DRAINING),
     grid={
-        ListenerEvent.FILL: (FULL, ________, FULL, ________),
-        ListenerEvent.EXHAUST: (EXHAUSTED, EXHAUSTED, ________, ________),
-        ListenerEvent.RELIEVE: (________, LISTENING, LISTENING, ________),
-        ListenerEvent.DRAIN: (DRAINING, DRAINING, DRAINING, ________),
-        ListenerEvent.CLOSE: (CLOSED, CLOSED, CLOSED, CLOSED),
+        ListenerEvent.FILL:       (FULL,      ________,  FULL,      ________),
+        ListenerEvent.EXHAUST:    (EXHAUSTED, EXHAUSTED, ________,  ________),
+        ListenerEvent.RELIEVE:    (________,  LISTENING, LISTENING, ________),
+        ListenerEvent.DRAIN:      (DRAINING,  DRAINING,  DRAINING,  ________),
+        ListenerEvent.CLOSE:      (CLOSED,    CLOSED,    CLOSED,    CLOSED),
     },
-    # fmt: on
 )
+# fmt: on
 
 
 def listener_interest(state: ListenerState, *, refuses: bool) -> Interest:

@@ -29,27 +29,27 @@ from fsmserver.core.states import Event, Hold, Interest, State
 ACCEPTED, READING, QUEUED, WRITING, CLOSED = State
 ________: Final = None
 
+# fmt: off
 CONNECTION: Final = Table(
     State,
     Event,
     initial=ACCEPTED,
-    # fmt: off
-    columns=(ACCEPTED, READING, QUEUED, WRITING),
+    columns=(                      ACCEPTED,  READING,   QUEUED,    WRITING),
     grid={
-        Event.OPEN: (READING, ________, ________, ________),
-        Event.RECEIVE: (ACCEPTED, READING, QUEUED, WRITING),
-        Event.ENQUEUE: (________, QUEUED, QUEUED, WRITING),
-        Event.FLUSH: (________, ________, WRITING, WRITING),
-        Event.DRAIN: (________, ________, ________, READING),
-        Event.EOF: (CLOSED, READING, QUEUED, WRITING),
-        Event.FINISH: (________, CLOSED, ________, ________),
-        Event.RESET: (CLOSED, CLOSED, CLOSED, CLOSED),
-        Event.EXCEPTIONAL: (CLOSED, CLOSED, CLOSED, CLOSED),
-        Event.EXPIRE: (CLOSED, CLOSED, CLOSED, CLOSED),
-        Event.ABORT: (CLOSED, CLOSED, CLOSED, CLOSED),
+        Event.OPEN:               (READING,   ________,  ________,  ________),
+        Event.RECEIVE:            (ACCEPTED,  READING,   QUEUED,    WRITING),
+        Event.ENQUEUE:            (________,  QUEUED,    QUEUED,    WRITING),
+        Event.FLUSH:              (________,  ________,  WRITING,   WRITING),
+        Event.DRAIN:              (________,  ________,  ________,  READING),
+        Event.EOF:                (CLOSED,    READING,   QUEUED,    WRITING),
+        Event.FINISH:             (________,  CLOSED,    ________,  ________),
+        Event.RESET:              (CLOSED,    CLOSED,    CLOSED,    CLOSED),
+        Event.EXCEPTIONAL:        (CLOSED,    CLOSED,    CLOSED,    CLOSED),
+        Event.EXPIRE:             (CLOSED,    CLOSED,    CLOSED,    CLOSED),
+        Event.ABORT:              (CLOSED,    CLOSED,    CLOSED,    CLOSED),
     },
-    # fmt: on
 )
+# fmt: on
 
 SENDING: Final = frozenset((QUEUED, WRITING))
 """The states in which the outbox holds bytes; in all others it is empty."""

@@ -15,12 +15,11 @@ def size(count_bytes: int) -> str:
     """Write a size as people do: `512 B`, `12.3 KiB`, `1.2 MiB`."""
     if count_bytes < 1024:
         return f"{count_bytes} B"
-    amount = float(count_bytes)
-    for unit in ("KiB", "MiB", "GiB"):
+    amount, units = count_bytes / 1024, ["GiB", "MiB", "KiB"]
+    while amount >= 1023.95 and len(units) > 1:
         amount /= 1024
-        if amount < 1023.95:
-            break
-    return f"{amount:.1f} {unit}".replace(".0 ", " ")
+        units.pop()
+    return f"{amount:.1f} {units[-1]}".replace(".0 ", " ")
 
 
 def describe(fsm: ConnectionFSM) -> str:

@@ -187,6 +187,6 @@ def _inherit(endpoint: Inherited) -> socket.socket:
     except OSError:
         sock.detach()  # it is not ours to close
         raise
-    os.set_inheritable(endpoint.fd, False)  # noqa: FBT003 - the standard library's signature
+    os.set_inheritable(endpoint.fd, False)
     sock.setblocking(False)
     return sock

@@ -31,12 +31,12 @@ class Journal:
         self._suppressed = 0
 
     def opened(self, link: Link) -> None:
-        """A connection is open."""
+        """Say that a connection is open."""
         if self._verbose:
             self._line(link, logging.INFO, "%s opened", link.name)
 
     def closed(self, link: Link) -> None:
-        """A connection is closed: why, and how much went each way."""
+        """Say that a connection is closed: why, and how much went each way."""
         if self._verbose:
             fsm = link.fsm
             self._line(
@@ -45,40 +45,40 @@ class Journal:
             )  # fmt: skip
 
     def protocol_failed(self, link: Link, error: BaseException) -> None:
-        """A protocol raised; its connection is aborted."""
+        """Say that a protocol raised; its connection is aborted."""
         text = "".join(traceback.format_exception(error)).rstrip()
         self._line(link, logging.ERROR, "%s aborted: its protocol failed while %s\n%s", link.name, link.fsm.state, text)
 
     def socket_failed(self, link: Link, error: OSError) -> None:
-        """A socket failed in a way that peers do not cause."""
+        """Say that a socket failed in a way that peers do not cause."""
         self._line(link, logging.WARNING, "%s lost: %s", link.name, error)
 
     def not_admitted(self, listener_name: str, error: BaseException, now_s: float) -> None:
-        """A newcomer could not be set up; its socket is closed, everything else goes on."""
+        """Say that a newcomer could not be set up; its socket is closed, everything else goes on."""
         text = "".join(traceback.format_exception(error)).rstrip()
         self._limited(now_s, logging.ERROR, "a connection from %s was closed: it could not be set up\n%s", listener_name, text)
 
     def slow(self, who: str, state: str, took_s: float) -> None:
-        """A callback kept everybody waiting."""
+        """Say that a callback kept everybody waiting."""
         self._logger.warning(
             "slow callback: %s kept the loop for %.0f ms while %s (slow_callback_s is %g s); long work belongs in run_in_executor",
             who, took_s * 1000, state, self._slow_callback_s,
         )  # fmt: skip
 
     def callback_failed(self, what: str, error: BaseException) -> None:
-        """A callback that belongs to no connection raised."""
+        """Say that a callback of no connection raised."""
         self._logger.error("callback %s failed\n%s", what, "".join(traceback.format_exception(error)).rstrip())
 
     def listener_pressed(self, listener: Listener, what: str, why: str) -> None:
-        """A listener cannot take everybody."""
+        """Say that a listener cannot take everybody."""
         self._logger.warning("listener %s %s: %s (said once an episode)", listener.name, what, why)
 
     def listener_failed(self, listener: Listener, error: OSError) -> None:
-        """A listener is closed because its socket failed."""
+        """Say that a listener is closed because its socket failed."""
         self._logger.error("listener %s is closed: %s", listener.name, error)
 
     def not_drained(self, names: list[str], drain_s: float) -> None:
-        """Some connections did not end in time and are aborted."""
+        """Say which connections did not end in time and are aborted."""
         shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
         self._logger.warning("drain_s passed (%g s): aborting %d connections: %s", drain_s, len(names), shown)
 

@@ -242,7 +242,7 @@ class KqueuePoller(_Watched):
         self._kqueue.close()
 
 
-POLLERS: Final[dict[str, Callable[[], Poller]]] = {
+POLLERS: Final[dict[str, Callable[[], Any]]] = {
     "select": SelectPoller,
     "poll": PollPoller,
     "epoll": EpollPoller,
@@ -268,7 +268,8 @@ def make_poller(name: str = "auto") -> Poller:
         name = names[0]
     if name not in names:
         raise ValueError(f"there is no poller {name!r} on {sys.platform}; there are {', '.join(names)} (or auto)")
-    return POLLERS[name]()
+    made: Poller = POLLERS[name]()
+    return made
 
 
 __all__ = ["HANGUP", "POLLERS", "EpollPoller", "KqueuePoller", "PollPoller", "SelectPoller", "available", "make_poller"]
