@@ -9,7 +9,7 @@ import socket
 import stat
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 PORTS: Final = range(65536)
@@ -101,38 +101,47 @@ def bind(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
     try:
         match endpoint:
             case Tcp():
-                sockets = _bind_tcp(endpoint)
+                return _bind_tcp(endpoint, backlog)
             case Unix():
                 return [_bind_unix(endpoint, backlog)]
             case Inherited():
                 return [_inherit(endpoint)]
-        for sock in sockets:
-            sock.listen(backlog)
-    except OSError as error:
-        raise BindError(f"cannot listen on {endpoint}: {error.strerror or error}") from error
-    return sockets
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be encoded, a path with a NUL
+        raise BindError(f"cannot listen on {endpoint}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _bind_tcp(endpoint: Tcp) -> list[socket.socket]:
+def _bind_tcp(endpoint: Tcp, backlog: int) -> list[socket.socket]:
     found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    port, sockets, absent = endpoint.port, [], None
+    port, absent = endpoint.port, None
+    sockets: list[socket.socket] = []
     with ExitStack() as undo:
         for family, kind, protocol, _, address in dict.fromkeys(found):
             try:
-                sock = undo.enter_context(socket.socket(family, kind, protocol))
-                _prepare(sock, family)
-                sock.bind((address[0], port, *address[2:]))
+                sock = _open_tcp(family, kind, protocol, (address[0], port, *address[2:]))
             except OSError as error:
                 if error.errno not in ABSENT_FAMILY:
                     raise
                 absent = error
                 continue
             port = port or sock.getsockname()[1]
-            sockets.append(sock)
+            sockets.append(undo.enter_context(sock))
         if absent is not None and not sockets:
             raise absent
+        for sock in sockets:
+            sock.listen(backlog)
         undo.pop_all()
     return sockets
+
+
+def _open_tcp(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        _prepare(sock, family)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _prepare(sock: socket.socket, family: int) -> None:

@@ -143,7 +143,7 @@ class Link:
         except BaseException as error:  # noqa: BLE001 - as above
             self.blame(error)
             return None
-        return buffer
+        return None if self.fsm.closed else buffer  # it may have been aborted in there
 
     def _end_of_stream(self) -> None:
         fsm, now_s = self.fsm, self.scheduler.now_s
@@ -298,14 +298,16 @@ class Link:
         sock, reason = self.sock, self.fsm.close_reason
         assert sock is not None, "a link is buried once"
         assert reason is not None, "only a closed link is buried"
-        self.call_protocol("connection_lost", None if self.fsm.all_sent else reason.error)
-        self.protocol = None
-        self.sock = None
-        with suppress(OSError):  # close is never retried: the descriptor is gone whatever it says
-            if reason.with_reset:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        with suppress(OSError):
-            sock.close()
+        try:
+            self.call_protocol("connection_lost", None if self.fsm.all_sent else reason.error)
+        finally:  # SystemExit passes through here
+            self.protocol = None
+            self.sock = None
+            with suppress(OSError):
+                if reason.with_reset:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            with suppress(OSError):  # close is never retried: the descriptor is gone whatever it says
+                sock.close()
 
     def __repr__(self) -> str:
         """Show the name and the machine."""

@@ -96,13 +96,17 @@ class Listener:
     def _look_for_room(self) -> None:
         if not self.scheduler.room and self.can(ListenerEvent.FILL):
             what = "refuses connections" if self.refuses else "lets connections wait in the backlog"
-            self._tell(what, f"the limit of {self.scheduler.most_connections} connections is reached")
+            self._tell(what, self._full())
             self.fire(ListenerEvent.FILL)
+
+    def _full(self) -> str:
+        return f"the limit of {self.scheduler.most_connections} connections is reached"
 
     def _welcome(self, sock: Socket, peername: Address) -> None:
         scheduler = self.scheduler
         if not scheduler.room or not scheduler.can_watch(sock.fileno()):
-            self._tell("refuses connections", f"{scheduler.poller.name} cannot watch more descriptors than it has")
+            why = f"{scheduler.poller.name} cannot watch descriptors from {scheduler.poller.ceiling} on"
+            self._tell("refuses connections", why if scheduler.room else self._full())
             scheduler.counts.refused += 1
             with suppress(OSError):
                 sock.close()

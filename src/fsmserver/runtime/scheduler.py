@@ -126,7 +126,7 @@ class Scheduler:
         self._timers = Timers()
         self._soon: deque[Handle] = deque()
         self._mail: deque[Handle] = deque()
-        self._closing: list[Link | Listener] = []
+        self._closing: deque[Link | Listener] = deque()
         self._numbers = count(1)
         self._executor: ThreadPoolExecutor | None = None
         self._waker: Waker = SocketWaker() if waker is None else waker
@@ -140,6 +140,8 @@ class Scheduler:
         """Wait for the nearest of readiness, deadline, call and `longest_s`, and handle all there is."""
         clock, touched, eased, slow_s = self.clock, self.touched, self.eased, self.limits.slow_callback_s
         find = self._sources.get
+        if touched:
+            self._settle()  # who wrote between two rounds
         events = self.poller.wait(self._wait_s(longest_s))
         self.counts.rounds += 1
         self.now_s = now_s = clock()
@@ -172,7 +174,7 @@ class Scheduler:
     def _wait_s(self, longest_s: float) -> float:
         if self._soon or self._mail or self._closing or self.touched:
             return 0.0
-        nearest_s = min(self.deadlines.next_s, self._timers.next_s) - self.now_s
+        nearest_s = min(self.deadlines.next_s, self._timers.next_s) - self.clock()
         return min(longest_s, LONGEST_WAIT_S, max(0.0, nearest_s))
 
     def _settle(self) -> None:
@@ -237,12 +239,10 @@ class Scheduler:
 
     def _perform_closes(self) -> None:
         while self._closing:
-            closing, self._closing = self._closing, []
-            for source in closing:
-                self.current = source
-                source.bury()
-                if isinstance(source, Link):
-                    self._count_closed(source)
+            self.current = source = self._closing.popleft()
+            source.bury()
+            if isinstance(source, Link):
+                self._count_closed(source)
             self._settle()
         self.current = None
         for listener in self.listeners:
@@ -291,8 +291,10 @@ class Scheduler:
 
         The socket is the scheduler's from now on, whatever happens.
         """
+        prepared = False
         try:
             self._prepare(sock, peername)
+            prepared = True
             protocol = protocol_factory()
             link = self._take_in(sock, peername)
         except (SystemExit, KeyboardInterrupt):
@@ -301,7 +303,7 @@ class Scheduler:
         except BaseException as error:  # noqa: BLE001 - a factory may raise anything; it costs this one connection
             sock.close()
             self.counts.accept_errors += 1
-            if not isinstance(error, OSError):
+            if prepared:  # before, it is only that the peer is gone already
                 self.journal.not_admitted(str(peername), error, self.now_s)
             return None
         self.current = link
@@ -389,9 +391,9 @@ class Scheduler:
             self._executor = ThreadPoolExecutor(self.limits.executor_threads, thread_name_prefix="fsmserver")
         owner = self._owner()
         outcome: Future[Any] = Future()
+        job = self._executor.submit(function, *args)
         if isinstance(owner, Link):
             owner.jobs += 1
-        job = self._executor.submit(function, *args)
         job.add_done_callback(lambda job: self._post(Handle(0.0, self._hand_over, (job, outcome, owner), owner)))
         return outcome
 
@@ -402,6 +404,8 @@ class Scheduler:
     def _hand_over(self, job: Future[Any], outcome: Future[Any], owner: object) -> None:
         if isinstance(owner, Link):
             owner.jobs -= 1
+        if not outcome.set_running_or_notify_cancel():
+            return  # nobody wants it any more
         error = job.exception()
         if error is None:
             outcome.set_result(job.result())
