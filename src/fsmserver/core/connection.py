@@ -51,7 +51,7 @@ class ConnectionFSM:
     """
 
     __slots__ = (
-        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_low_bytes", "_observer", "_quick_bytes", "_watched",
+        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_leaving", "_low_bytes", "_observer", "_quick_bytes", "_watched",
         "close_reason", "limits", "lingered_bytes", "outbox", "received_bytes", "since_s", "state",
     )  # fmt: skip
 
@@ -77,6 +77,7 @@ class ConnectionFSM:
         self._born_s = self.since_s = now_s
         self._finisher: Who | None = None
         self._fin_sent = False
+        self._leaving = False
         self._observer: Observer | None = None
         self._watched = bool(self._hooks)
 
@@ -106,7 +107,12 @@ class ConnectionFSM:
 
     def _leave(self, origin: State) -> bool:
         """Run the exit hook; give False if it moved the machine itself: then that stands."""
-        self._run_hook(f"on_exit_{origin}")
+        if not self._leaving:  # what the hook fires itself does not leave a second time
+            self._leaving = True
+            try:
+                self._run_hook(f"on_exit_{origin}")
+            finally:
+                self._leaving = False
         return self.state is origin
 
     def _run_hook(self, name: str) -> None:
