@@ -110,7 +110,8 @@ class Handle:
 
     def __repr__(self) -> str:
         """Show what would be called and when."""
-        return f"<Handle {'over' if self._callback is None else self._callback!r} at {self.when_s:.3f} s>"
+        what = "over" if self._callback is None else repr(self._callback)
+        return f"<Handle {what} at {self.when_s:.3f} s>"
 
 
 class Timers:

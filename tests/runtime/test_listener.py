@@ -1,0 +1,212 @@
+"""The listener: what each errno of accept leads to, and what happens when there is no room."""
+
+import errno
+import socket
+
+import pytest
+
+from fsmserver.core.errors import IllegalTransition
+from fsmserver.core.limits import Limits
+from fsmserver.core.reasons import ACCEPT_SKIPS, EXHAUSTED
+from fsmserver.core.states import ListenerEvent, ListenerState
+from fsmserver.runtime.ports import ERROR
+from tests.fakes import Recorder, assert_no_leaks, make_world
+
+TWO = Limits(connections=2)
+
+
+def test_all_that_wait_are_accepted_up_to_the_bound_of_a_round() -> None:
+    world = make_world(limits=Limits(accepts_per_round=3))
+    backlog, _ = world.listen()
+    for _ in range(5):
+        backlog.connect()
+    world.round()
+    assert len(world.protocols) == 3
+    world.round()
+    assert len(world.protocols) == 5
+    assert_no_leaks(world)
+
+
+@pytest.mark.parametrize("number", sorted(ACCEPT_SKIPS - {errno.EINTR}))
+def test_a_newcomer_that_failed_before_it_was_accepted_is_skipped(number: int) -> None:
+    world = make_world()
+    backlog, listener = world.listen()
+    backlog.fail(number)
+    backlog.connect()
+    world.round()
+    assert len(world.protocols) == 1
+    assert world.scheduler.counts.accept_errors == 1
+    assert listener.state is ListenerState.LISTENING
+    assert_no_leaks(world)
+
+
+@pytest.mark.parametrize("number", sorted(EXHAUSTED))
+def test_a_system_without_resources_pauses_accepting_and_is_tried_again(number: int, caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    backlog, listener = world.listen()
+    for _ in range(3):
+        backlog.fail(number)
+    backlog.connect()
+    world.round()
+    assert listener.state is ListenerState.EXHAUSTED
+    assert world.scheduler.inputs == set()
+    world.pass_time(3.5)
+    assert len(world.protocols) == 1
+    assert listener.state is ListenerState.LISTENING
+    assert backlog.accepts <= 6, "accepting never spins"
+    assert caplog.text.count("pauses accepting") == 1, "one line an episode"
+    assert_no_leaks(world)
+
+
+def test_a_descriptor_that_comes_free_ends_the_pause_at_once() -> None:
+    world = make_world(most_descriptors=4)
+    backlog, listener = world.listen()
+    backlog.connect()
+    backlog.connect()
+    backlog.connect()
+    world.round()
+    assert listener.state is ListenerState.EXHAUSTED
+    assert len(world.protocols) == 2
+    world.protocols[0].transport.abort()
+    world.rounds(2)
+    assert len(world.protocols) == 3
+    assert_no_leaks(world)
+
+
+def test_an_error_that_nobody_expects_closes_the_listener_alone(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    backlog, listener = world.listen()
+    _, protocol = world.connect()
+    backlog.fail(errno.EBADF)
+    world.round()
+    assert listener.closed
+    assert backlog.closes == 1
+    assert "is closed" in caplog.text
+    assert not protocol.lost
+    listener.relieve()
+    listener.accept()
+    listener.drain()
+    assert_no_leaks(world)
+
+
+def test_when_full_newcomers_wait_in_the_backlog_until_there_is_room(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world(limits=TWO)
+    backlog, listener = world.listen()
+    for _ in range(3):
+        backlog.connect()
+    world.rounds(3)
+    assert listener.state is ListenerState.FULL
+    assert len(world.protocols) == 2
+    before_s = world.clock.now_s
+    world.round(5)
+    assert world.clock.now_s == before_s + 5, "no spin while full"
+    world.protocols[0].transport.close()
+    world.protocols[0].transport.abort()
+    world.rounds(2)
+    assert len(world.protocols) == 3
+    assert caplog.text.count("lets connections wait in the backlog: the limit of 2 connections is reached") == 1
+    assert_no_leaks(world)
+
+
+def test_when_full_newcomers_can_be_refused(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world(limits=TWO)
+    backlog, listener = world.listen(when_full="refuse")
+    socks = [backlog.connect() for _ in range(4)]
+    world.rounds(3)
+    assert listener.state is ListenerState.FULL
+    assert [sock.closes for sock in socks] == [0, 0, 1, 1]
+    assert world.scheduler.counts.refused == 2
+    assert caplog.text.count("refuses connections") == 1
+    world.pass_time(20)
+    backlog.connect()
+    world.round()
+    assert caplog.text.count("the limit of 2 connections is reached") == 2
+    assert_no_leaks(world)
+
+
+def test_a_descriptor_over_the_ceiling_of_the_poller_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world(ceiling=8, limits=Limits(connections=100))
+    backlog, _ = world.listen()
+    strangers = [world.kernel.occupy() for _ in range(3)]
+    sock = backlog.connect()
+    world.round()
+    assert sock.closes == 1
+    assert "fake cannot watch descriptors from 8 on" in caplog.text
+    for fd in strangers:
+        world.kernel.vacate(fd)
+    backlog.connect()
+    world.round()
+    assert len(world.protocols) == 1
+    assert_no_leaks(world)
+
+
+def test_a_newcomer_that_cannot_be_set_up_costs_only_itself(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    backlog, _ = world.listen()
+    bad = backlog.connect()
+    bad.setsockopt_error = OSError(errno.EINVAL, "the peer is gone")
+    backlog.connect()
+    world.round()
+    assert bad.closes == 1
+    assert len(world.protocols) == 1
+    assert world.scheduler.counts.accept_errors == 1
+    assert not caplog.text
+    assert_no_leaks(world)
+
+
+@pytest.mark.parametrize("error", [ValueError("no protocol today"), FileNotFoundError("no protocol today")])
+def test_a_factory_that_raises_costs_that_connection_and_is_logged(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+
+    def factory() -> Recorder:
+        raise error
+
+    backlog, _ = world.listen(factory)
+    sock = backlog.connect()
+    world.round()
+    assert sock.closes == 1
+    assert "no protocol today" in caplog.text
+    assert_no_leaks(world)
+
+
+def test_a_factory_that_ends_the_program_closes_its_socket_first() -> None:
+    world = make_world()
+
+    def factory() -> Recorder:
+        raise SystemExit(3)
+
+    backlog, _ = world.listen(factory)
+    sock = backlog.connect()
+    with pytest.raises(SystemExit):
+        world.scheduler.round(0)
+    assert sock.closes == 1
+    assert_no_leaks(world)
+
+
+def test_tcp_connections_get_no_delay() -> None:
+    world = make_world()
+    sock, _ = world.connect()
+    assert sock.options == [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    assert not sock.blocking
+    assert_no_leaks(world)
+
+
+def test_an_error_report_of_a_listener_is_left_to_accept() -> None:
+    world = make_world()
+    backlog, listener = world.listen()
+    world.poller.inject(listener.fd, ERROR)
+    world.round()
+    assert backlog.accepts == 1
+    assert_no_leaks(world)
+
+
+def test_a_drained_listener_is_closed_and_knows_no_way_back() -> None:
+    world = make_world()
+    backlog, listener = world.listen()
+    listener.drain()
+    world.round()
+    assert backlog.closes == 1
+    with pytest.raises(IllegalTransition, match="relieve cannot happen in the state closed"):
+        listener.fire(ListenerEvent.RELIEVE)
+    assert repr(listener) == "<Listener 192.0.2.9:8008 closed>"
+    assert_no_leaks(world)

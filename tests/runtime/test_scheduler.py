@@ -1,0 +1,277 @@
+"""The round: calls, timers, other threads, and what the scheduler lets one see."""
+
+import errno
+import math
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from fsmserver.core.limits import Limits
+from fsmserver.runtime.ports import READABLE
+from fsmserver.runtime.scheduler import Round, Scheduler, Token
+from tests.fakes import Recorder, assert_no_leaks, make_world
+
+
+def rounds_until(scheduler: Scheduler, done: Any, most: int = 1000) -> None:
+    for _ in range(most):
+        if done():
+            return
+        scheduler.round(1.0)
+    raise AssertionError("it did not come about")
+
+
+def test_calls_come_in_order_in_the_next_round() -> None:
+    world = make_world()
+    called: list[str] = []
+    world.scheduler.call_soon(lambda: (called.append("first"), world.scheduler.call_soon(called.append, "third")))
+    world.scheduler.call_soon(called.append, "second")
+    assert called == []
+    world.round()
+    assert called == ["first", "second"]
+    world.round()
+    assert called == ["first", "second", "third"]
+    assert_no_leaks(world)
+
+
+def test_a_timer_is_called_at_its_time_and_a_cancelled_one_never() -> None:
+    world = make_world()
+    called: list[float] = []
+    start_s = world.clock.now_s
+    world.scheduler.call_later(2.5, lambda: called.append(world.clock.now_s - start_s))
+    world.scheduler.call_at(start_s + 1, called.append, -1.0).cancel()
+    world.scheduler.call_at(start_s - 100, called.append, 0.0)
+    assert world.scheduler.statistics().timers == 2
+    world.pass_time(5)
+    assert called == [0.0, 2.5]
+    with pytest.raises(ValueError, match="not nan"):
+        world.scheduler.call_at(math.nan, print)
+    assert_no_leaks(world)
+
+
+def test_time_that_passed_between_two_rounds_does_not_make_a_timer_late() -> None:
+    world = make_world()
+    called: list[float] = []
+    world.clock.advance(100)
+    world.scheduler.call_later(1, lambda: called.append(world.clock.now_s))
+    world.round(50)
+    assert called == [1101.0]
+    assert_no_leaks(world)
+
+
+def test_what_is_written_between_two_rounds_is_sent_in_the_next() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    protocol.say(b"hello")
+    world.round()
+    assert bytes(sock.sent) == b"hello"
+    before_s = world.clock.now_s
+    world.round(5)
+    assert world.clock.now_s == before_s + 5
+    assert_no_leaks(world)
+
+
+def test_another_thread_ends_the_wait_with_a_call() -> None:
+    scheduler = Scheduler()
+    called: list[int] = []
+    thread = threading.Thread(target=lambda: scheduler.call_soon_threadsafe(lambda: called.append(threading.get_ident())))
+    thread.start()
+    rounds_until(scheduler, lambda: called)
+    thread.join()
+    assert called == [threading.get_ident()]
+    scheduler.close()
+
+
+def test_the_mailbox_is_looked_into_whatever_is_reported() -> None:
+    world = make_world()
+    called: list[int] = []
+    world.scheduler.call_soon_threadsafe(called.append, 1)
+    world.waker.quiet()
+    world.poller.inject(world.waker.fd, READABLE | 16)
+    world.round()
+    assert called == [1]
+    assert_no_leaks(world)
+
+
+def test_work_is_done_in_a_thread_and_its_result_comes_back_in_the_loop() -> None:
+    scheduler = Scheduler()
+    seen: list[Any] = []
+    job = scheduler.run_in_executor(threading.get_ident)
+    job.add_done_callback(lambda future: seen.append((future.result(), threading.get_ident())))
+    rounds_until(scheduler, lambda: seen)
+    worker, here = seen[0]
+    assert here == threading.get_ident() != worker
+    failed = scheduler.run_in_executor(int, "x")
+    rounds_until(scheduler, failed.done)
+    assert isinstance(failed.exception(), ValueError)
+    scheduler.close()
+
+
+def test_work_that_nobody_wants_any_more_is_dropped() -> None:
+    scheduler = Scheduler()
+    let_go = threading.Event()
+    job = scheduler.run_in_executor(let_go.wait)
+    assert job.cancel()
+    done: Future[Any] = scheduler.run_in_executor(let_go.set)
+    rounds_until(scheduler, done.done)
+    scheduler.close()
+
+
+def test_work_belongs_to_the_connection_that_asked() -> None:
+    world = make_world()
+    let_go, posted = threading.Event(), threading.Event()
+    original = world.waker.wake
+
+    def wake() -> None:
+        original()
+        posted.set()
+
+    world.waker.wake = wake  # type: ignore[method-assign] # to know when the thread is done
+    sock, protocol = world.connect(Recorder(data_received=lambda me, _: me.transport.scheduler.run_in_executor(let_go.wait)))
+    sock.feed(b"x")
+    world.round()
+    assert protocol.link is not None
+    assert protocol.link.jobs == 1
+    let_go.set()
+    assert posted.wait(10)
+    world.rounds(2)
+    assert protocol.link.jobs == 0
+    assert_no_leaks(world)
+
+
+def test_a_mistake_in_a_call_of_nobody_is_logged_and_the_loop_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    called: list[int] = []
+    world.scheduler.call_soon(int, "x")
+    world.scheduler.call_soon(called.append, 1)
+    world.round()
+    assert called == [1]
+    assert "invalid literal" in caplog.text
+    assert_no_leaks(world)
+
+
+def test_a_mistake_in_a_call_of_a_connection_aborts_it() -> None:
+    world = make_world()
+    _, protocol = world.connect(Recorder(connection_made=lambda me, _: me.transport.scheduler.call_soon(int, "x")))
+    world.rounds(2)
+    assert protocol.lost
+    assert_no_leaks(world)
+
+
+def test_a_call_can_end_the_program() -> None:
+    world = make_world()
+
+    def leave() -> None:
+        raise SystemExit
+
+    world.scheduler.call_soon(leave)
+    with pytest.raises(SystemExit):
+        world.round()
+    assert_no_leaks(world)
+
+
+def test_a_report_for_nobody_is_counted_and_not_delivered() -> None:
+    world = make_world()
+    world.poller.inject(77, READABLE)
+    world.round()
+    assert world.scheduler.statistics().stale == 1
+    assert Token(77, 1).descriptor == 77
+    assert_no_leaks(world)
+
+
+def test_a_slow_callback_is_named_with_its_connection_and_state(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    sock, _ = world.connect(Recorder(data_received=lambda *_: world.clock.advance(0.25)))
+    sock.feed(b"x")
+    world.round()
+    assert "slow callback: #1 192.0.2.1:40000 kept the loop for 250 ms while reading" in caplog.text
+    world.scheduler.call_soon(world.clock.advance, 0.5)
+    world.round()
+    assert "a callback that belongs to no connection kept the loop for 500 ms" in caplog.text
+    assert world.scheduler.statistics().slow_callbacks == 2
+    assert_no_leaks(world)
+
+
+def test_a_connection_whose_descriptor_was_closed_elsewhere_is_disowned() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    fd = sock.fd
+    world.kernel.close_behind(sock)
+    fresh_sock, fresh = world.connect()
+    assert fresh_sock.fd == fd
+    world.round()
+    assert protocol.lost[0].errno == errno.EBADF  # type: ignore[union-attr]
+    assert sock.closes == 0
+    fresh_sock.feed(b"mine")
+    world.round()
+    assert bytes(fresh.received) == b"mine"
+    assert_no_leaks(world)
+
+
+def test_the_statistics_add_up() -> None:
+    world = make_world()
+    world.listen()
+    sock, protocol = world.connect(Recorder(data_received=lambda me, data: me.say(data)))
+    silent_sock, _ = world.connect()
+    sock.feed(b"hello")
+    silent_sock.feed_eof()
+    world.rounds(2)
+    numbers = world.scheduler.statistics()
+    assert (numbers.connections, numbers.accepted, numbers.silent) == (1, 2, 1)
+    assert (numbers.received_bytes, numbers.taken_bytes) == (5, 5)
+    assert numbers.listeners == {"192.0.2.9:8008": "listening"}
+    assert numbers.closed == {"finish": 1}
+    protocol.transport.abort()
+    world.round()
+    assert world.scheduler.statistics().received_bytes == 5
+    assert repr(world.scheduler) == "<Scheduler fake: 0 connections, 1 listeners>"
+    assert_no_leaks(world)
+
+
+def test_each_round_can_be_watched() -> None:
+    seen: list[Round] = []
+    world = make_world(on_round=seen.append)
+    sock, _ = world.connect()
+    fd = sock.fd
+    sock.feed(b"x")
+    world.round()
+    assert seen == [Round(1, (fd,), (), {fd: 0}, ((fd, READABLE),))]
+    assert_no_leaks(world)
+
+
+def test_each_transition_can_be_watched() -> None:
+    seen: list[str] = []
+    world = make_world(watcher=lambda link, fsm, origin, event: seen.append(f"{origin} {event} {fsm.state}"))
+    sock, _ = world.connect(Recorder(data_received=lambda me, data: me.say(data)))
+    sock.feed(b"x")
+    world.round()
+    assert seen == [
+        "accepted open reading", "reading receive reading", "reading enqueue queued", "queued flush writing", "writing drain reading",
+    ]  # fmt: skip
+    assert_no_leaks(world)
+
+
+def test_a_protocol_that_ends_the_program_in_connection_lost_leaks_no_other() -> None:
+    world = make_world()
+
+    def leave(*_: Any) -> None:
+        raise SystemExit
+
+    socks = [world.connect(Recorder(connection_lost=leave if number == 0 else print))[0] for number in range(3)]
+    for sock in socks:
+        sock.feed_eof()
+    with pytest.raises(SystemExit):
+        world.scheduler.round(0)
+    assert_no_leaks(world)
+
+
+def test_closing_aborts_everybody() -> None:
+    world = make_world(limits=Limits(timers_per_round=1))
+    backlog, _ = world.listen()
+    _, first = world.connect()
+    _, second = world.connect()
+    world.scheduler.run_in_executor(int)
+    assert_no_leaks(world)
+    assert (first.lost, second.lost) == ([None], [None])
+    assert backlog.closes == 1
