@@ -38,6 +38,7 @@ while True:
                 continue
             except OSError as error:
                 connections[sock].reset(error)
-    for sock in [sock for sock, fsm in connections.items() if fsm.closed]:
-        connections.pop(sock)
-        sock.close()
+    for sock, fsm in list(connections.items()):
+        if fsm.closed:
+            del connections[sock]
+            sock.close()
