@@ -1,0 +1,177 @@
+"""The command line, through real processes: what it prints, and how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fsmserver.cli.diagram import arrows, dot, markdown, mermaid
+from fsmserver.core.states import Event, State
+from fsmserver.core.table import CONNECTION
+
+COMMAND = [sys.executable, "-m", "fsmserver"]
+PATIENCE_S = 20
+
+
+def command(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, *arguments], input=given, capture_output=True, timeout=PATIENCE_S, check=False)
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    arguments = ("serve", *arguments, "--listen", "127.0.0.1:0")
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            banner = [process.stdout.readline() for _ in range(3)]
+            assert [line.split()[0] for line in banner] == [b"listening", b"poller", b"limits:"]
+            yield process, int(banner[0].rsplit(b":", 1)[1])
+        finally:
+            process.kill()
+
+
+def end(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["serve", "nowhere:Class"], 2, "the module 'nowhere' cannot be imported"),
+        (["serve", "json:Nothing"], 2, "the module 'json' has no 'Nothing'"),
+        (["serve", "json"], 2, "write module:Class"),
+        (["serve", "builtins:int"], 2, "is not a protocol"),
+        (["serve", "sys:path"], 2, "is not a class or a function"),
+        (["serve", "--poller", "magic"], 2, "there is no poller 'magic'"),
+        (["serve", "--idle-s", "-1"], 2, "idle_s must be a number of seconds over 0, not -1.0"),
+        (["serve", "--idle-s", "soon"], 2, "--idle-s"),
+        (["serve", "--connections", "0"], 2, "connections must be a whole number of at least 1"),
+        (["serve", "--listen", "here"], 2, "'here' needs a port"),
+        (["serve", "--listen", "ftp://x:1"], 2, "is not an address"),
+        (["serve", "--exceptional", "panic"], 2, "'panic' is not a choice of --exceptional: discard, inline, close"),
+        (["serve", "--when-full", "panic"], 2, "'panic' is not a choice of --when-full: wait, refuse"),
+        (["serve", "--show", "nothing"], 2, "'nothing' cannot be shown; there are rounds and transitions"),
+        (["serve", "--trace", "/nowhere/at/all"], 2, "the trace cannot be written to '/nowhere/at/all'"),
+        (["serve", "--unknown"], 2, "No such option"),
+        (["unknown"], 2, "No such command"),
+        (["connect", "nowhere"], 2, "needs a port"),
+        (["connect", "unix:///x"], 2, "is not HOST:PORT"),
+        (["connect", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1: Connection refused"),
+        (["diagram", "--format", "oil"], 2, "there is no format 'oil'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(arguments: list[str], code: int, sentence: str) -> None:
+    done = command(*arguments)
+    words = done.stderr.decode()
+    assert done.returncode == code, words
+    assert sentence in words
+    assert len(words.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_port_in_use_is_a_failure_to_serve() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = command("serve", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert done.returncode == 1
+    assert b"Address already in use" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_connect_in_a_pipe_prints_the_answer_and_ends_well(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    with serving("--trace", str(trace), "--show", "rounds", "--show", "transitions") as (process, port):
+        done = command("connect", f"127.0.0.1:{port}", given=b"hi")
+        assert (done.returncode, done.stdout) == (0, b"hi")
+        big = os.urandom(1 << 20)
+        assert command("connect", f"127.0.0.1:{port}", given=big).stdout == big
+        code, out, err = end(process)
+    assert code == 0
+    assert "readable: [" in out
+    assert "queued --flush--> writing" in out
+    assert "opened" in err
+    assert "finished by the peer while reading; 2 bytes in, 2 bytes out" in err
+    lines = [json.loads(line) for line in trace.read_text().splitlines()]
+    first = [(line["event"], line["to"]) for line in lines if line["connection"] == 1]
+    assert first[0] == ("open", "reading")
+    assert first[-1] == ("finish", "closed")
+    assert all(line["written"] == line["taken"] + line["outbox"] + line["discarded"] for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_connect_says_so_when_the_server_goes_first() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = subprocess.Popen(
+            [*COMMAND, "connect", f"127.0.0.1:{listener.getsockname()[1]}"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        listener.accept()[0].close()
+        assert process.wait(PATIENCE_S) == 1
+        assert process.stderr is not None
+        assert process.stdin is not None
+        assert process.stderr.read() == b"Server Down!\n"
+        process.stdin.close()
+        process.stderr.close()
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_replies_in_flight_arrive_when_it_is_told_to_stop() -> None:
+    with serving("--quiet") as (process, port), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
+        client.sendall(b"x" * 100_000)
+        process.send_signal(signal.SIGTERM)
+        assert b"".join(iter(lambda: client.recv(1 << 16), b"")) == b"x" * 100_000
+        client.close()
+        assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_second_signal_ends_it_at_once() -> None:
+    options = ("--quiet", "--drain-quiet-s", "1000", "--drain-s", "1000")
+    with serving(*options) as (process, port), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        process.send_signal(signal.SIGTERM)
+        while not _is_refused(port):
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 1
+
+
+def _is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_every_arrow_of_the_table_is_in_every_drawing() -> None:
+    for origin, row in CONNECTION.arrows.items():
+        for event, destination in row.items():
+            assert event in arrows()[origin, destination]
+    for (origin, destination), events in arrows().items():
+        assert f"{origin} --> {destination}: {', '.join(events)}" in mermaid()
+        assert f'{origin} -> {destination} [label="{", ".join(events)}"]' in dot()
+    assert len(markdown().splitlines()) == 2 + len(Event)
+    assert all(state in markdown() for state in State if state is not State.CLOSED)
+
+
+@pytest.mark.slow
+def test_the_command_draws() -> None:
+    assert command("diagram").stdout.decode() == mermaid()
+    assert command("diagram", "--format", "markdown").stdout.decode() == markdown()
+    assert command("diagram", "--format", "dot").stdout.decode() == dot()
