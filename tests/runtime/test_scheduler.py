@@ -25,7 +25,12 @@ def rounds_until(scheduler: Scheduler, done: Any, most: int = 1000) -> None:
 def test_calls_come_in_order_in_the_next_round() -> None:
     world = make_world()
     called: list[str] = []
-    world.scheduler.call_soon(lambda: (called.append("first"), world.scheduler.call_soon(called.append, "third")))
+
+    def first() -> None:
+        called.append("first")
+        world.scheduler.call_soon(called.append, "third")
+
+    world.scheduler.call_soon(first)
     world.scheduler.call_soon(called.append, "second")
     assert called == []
     world.round()
@@ -109,11 +114,12 @@ def test_work_is_done_in_a_thread_and_its_result_comes_back_in_the_loop() -> Non
 
 
 def test_work_that_nobody_wants_any_more_is_dropped() -> None:
-    scheduler = Scheduler()
+    scheduler = Scheduler(limits=Limits(executor_threads=1))  # so the first is over before the second
     let_go = threading.Event()
     job = scheduler.run_in_executor(let_go.wait)
     assert job.cancel()
-    done: Future[Any] = scheduler.run_in_executor(let_go.set)
+    let_go.set()
+    done: Future[Any] = scheduler.run_in_executor(int)
     rounds_until(scheduler, done.done)
     scheduler.close()
 

@@ -156,6 +156,8 @@ def test_a_signal_stops_it_and_the_former_handlers_come_back(call: Callable[[Ser
     assert server.run(handle_signals=True)
     assert signal.getsignal(signal.SIGTERM) is former
     assert server.address[1] > 0
+    server._give_up_draining()  # the timer of a drain that was over before it
+    assert server.run(), "it is over, and all had ended by themselves"
     server.close()
 
 

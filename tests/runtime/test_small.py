@@ -5,6 +5,7 @@ import json
 import logging
 import resource
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_the_lines_of_a_trace_add_up() -> None:
     for line in lines:
         assert line["written"] == line["taken"] + line["outbox"] + line["discarded"]
     assert (lines[-1]["who"], lines[-1]["error"], lines[-1]["discarded"]) == ("application", None, 2)
-    assert all(former["to"] == latter["from"] for former, latter in zip(lines, lines[1:], strict=False))
+    assert all(former["to"] == latter["from"] for former, latter in pairwise(lines))
     failing, _ = world.connect()
     failing.feed_error(104)
     world.round()

@@ -104,8 +104,7 @@ def bind(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
                 return _bind_tcp(endpoint, backlog)
             case Unix():
                 return [_bind_unix(endpoint, backlog)]
-            case Inherited():
-                return [_inherit(endpoint)]
+        return [_inherit(endpoint)]
     except (OSError, ValueError) as error:  # ValueError: a name that cannot be encoded, a path with a NUL
         raise BindError(f"cannot listen on {endpoint}: {getattr(error, 'strerror', None) or error}") from error
 

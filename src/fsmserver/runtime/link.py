@@ -290,8 +290,8 @@ class Link:
 
     def detach(self) -> None:
         """Let go of a descriptor that is no longer ours, without closing it."""
-        if self.sock is not None:
-            self.sock.detach()
+        assert self.sock is not None, "only an open link has a descriptor to let go of"
+        self.sock.detach()
 
     def bury(self) -> None:
         """Tell the protocol, close the socket, and let go of everything, so that no cycle keeps a closed connection."""
