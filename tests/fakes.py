@@ -438,9 +438,12 @@ class Recorder:
 
     def say(self, data: bytes) -> None:
         """Write, and keep what was written, so that it can be compared with what arrived."""
-        before_bytes = self.transport.fsm.outbox.written_bytes
+        outbox, start = self.transport.fsm.outbox, len(self.written)
+        before_bytes = outbox.written_bytes
+        self.written += data  # before what pause_writing says, which is called inside
         self.transport.write(data)
-        self.written += data[: self.transport.fsm.outbox.written_bytes - before_bytes]
+        if outbox.written_bytes == before_bytes:
+            del self.written[start : start + len(data)]  # it was refused
 
     def _call(self, name: str, *args: Any) -> object:
         self.calls.append((name, args[0] if args else None))

@@ -30,6 +30,9 @@ gets a buffer four times the size after each read that filled it."""
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """SO_LINGER, on, 0 s: close sends a reset instead of a FIN. A time other than 0 would block."""
 
+NOWHERE: Final = -1
+"""What a link is registered for that the poller does not know: not yet, or no more."""
+
 READ, WRITE = Interest.READ.value, Interest.WRITE.value
 
 
@@ -51,7 +54,7 @@ class Link:
         self.number = number
         self.protocol: Any = None
         self.transport = Transport(self)
-        self.registered = -1
+        self.registered = NOWHERE
         self.touched = False
         self.armed_tick = NEVER_TICK
         self.jobs = 0
@@ -163,7 +166,7 @@ class Link:
             self._exceptional()
         if readiness & WRITABLE and fsm.wants_write:
             self.offer()
-            self.touch()
+            self.follow()  # at once, not when this returns: what is read now may end it, and it is retired once
         if readiness & (READABLE | HANGUP):
             if fsm.wants_read:
                 self.readable()
@@ -231,8 +234,10 @@ class Link:
         """Bring registration, deadline and the socket's own state in line with the machine, where it has moved."""
         fsm = self.fsm
         if fsm.closed:
-            self.scheduler.retire(self)
-            return  # it stays touched: nothing settles it again
+            if self.registered != NOWHERE:
+                self.scheduler.retire(self)
+                self.registered = NOWHERE
+            return  # it stays touched: nothing asks for it to be settled again
         if fsm.outbox.sealed or fsm.interest != self.registered:
             self._adapt()
         self.touched = False

@@ -140,6 +140,11 @@ class Listener:
             self.fire(ListenerEvent.RELIEVE)
 
     def drain(self) -> None:
+        """Take in who waits in the backlog already, since closing resets them; then stop accepting for good."""
+        self.accept()
+        self.close()
+
+    def close(self) -> None:
         """Stop accepting for good; the socket is closed at the end of the round."""
         for event in (ListenerEvent.DRAIN, ListenerEvent.CLOSE):
             if self.can(event):

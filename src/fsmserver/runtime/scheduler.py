@@ -187,7 +187,8 @@ class Scheduler:
     def _resume(self) -> None:
         """Tell those whose outbox came down. What they write now waits for the writable set: so this ends."""
         for link in self.eased:
-            link.call_protocol("resume_writing")
+            if not link.fsm.closed:
+                link.call_protocol("resume_writing")
         self.eased.clear()
         for link in self.touched:
             link.follow()
@@ -461,7 +462,7 @@ class Scheduler:
     def abort_all(self) -> None:
         """Close all listeners and abort all connections, and perform it."""
         for listener in list(self.listeners):
-            listener.drain()
+            listener.close()
         for link in list(self.links.values()):
             link.transport.abort()
             link.settle()
