@@ -366,6 +366,18 @@ def test_a_send_to_a_peer_that_is_gone_ends_the_connection(where: str) -> None:
     assert_no_leaks(world)
 
 
+def test_a_connection_that_fails_when_it_is_writable_is_retired_once() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    sock.room_bytes = 0
+    protocol.say(b"x")
+    world.round()
+    sock.send_error = OSError(errno.EPIPE, "Broken pipe")
+    world.round()
+    assert isinstance(protocol.lost[0], BrokenPipeError)
+    assert_no_leaks(world)
+
+
 def test_without_eager_writes_a_reply_waits_for_the_writable_set() -> None:
     world = make_world(eager_writes=False)
     sock, protocol = world.connect(Recorder(data_received=echo))
