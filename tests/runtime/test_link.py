@@ -617,3 +617,36 @@ def test_a_link_shows_its_peer_and_its_machine() -> None:
 )
 def test_addresses_are_written_as_people_do(address: object, words: str) -> None:
     assert address_words(address) == words
+
+
+def test_what_came_before_a_reset_is_delivered_first() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    sock.feed(b"last words")
+    sock.feed_error(errno.ECONNRESET)
+    sock.so_error = errno.ECONNRESET
+    world.rounds(2)
+    assert protocol.received == b"last words"
+    assert protocol.lost[0].errno == errno.ECONNRESET  # type: ignore[union-attr]
+
+
+def test_a_false_error_report_among_true_readiness_reads_only() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    sock.room_bytes = 0
+    protocol.say(b"x")
+    protocol.transport.pause_reading()
+    world.round()
+    world.poller.inject(sock.fd, ERROR | READABLE)
+    world.round()
+    assert protocol.transport.fsm.state is State.WRITING
+
+
+def test_a_closed_connection_acts_on_no_more_of_the_same_report() -> None:
+    world = make_world(exceptional="close")
+    sock, protocol = world.connect()
+    sock.feed_urgent()
+    sock.feed(b"never delivered")
+    world.round()
+    assert protocol.received == b""
+    assert len(protocol.lost) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from fsmserver.core.states import Interest
 from fsmserver.runtime.pollers import LEAST_EVENTS, EpollPoller, KqueuePoller, available, make_poller
-from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, INVALID, READABLE, WRITABLE, Poller
+from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE, Poller
 
 NOTHING, READ, WRITE = Interest.NOTHING, Interest.READ, Interest.WRITE
 
@@ -113,8 +113,8 @@ def test_select_passes_on_what_is_no_bad_descriptor(monkeypatch: pytest.MonkeyPa
     def fails(*_: Any) -> None:
         raise OSError(12, "no memory")
 
-    poller = make_poller("select")
     monkeypatch.setattr(select, "select", fails)
+    poller = make_poller("select")
     with pytest.raises(OSError, match="no memory"):
         poller.wait(0)
 
@@ -189,3 +189,50 @@ def test_the_best_poller_is_chosen_and_a_missing_one_is_said_in_a_sentence() -> 
     best.close()
     with pytest.raises(ValueError, match=r"there is no poller 'magic' on \w+; there are .*select \(or auto\)"):
         make_poller("magic")
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", available())
+def test_the_death_of_a_peer_is_reported_though_nothing_is_watched(name: str) -> None:
+    poller = make_poller(name)
+    near, far = socket.socketpair()
+    with near, far:
+        poller.add(near.fileno(), Interest.NOTHING)
+        assert list(poller.wait(0)) == []
+        far.close()
+        [(fd, bits)] = poller.wait(1)
+        assert fd == near.fileno()
+        assert bits & HANGUP
+        poller.mute(near.fileno())
+        assert list(poller.wait(0)) == []
+        poller.mute(near.fileno())
+        poller.change(near.fileno(), Interest.NOTHING)
+        poller.change(near.fileno(), Interest.NOTHING)
+        assert poller.wait(1)
+        poller.change(near.fileno(), Interest.READ)
+        [(fd, bits)] = poller.wait(1)
+        assert bits & READABLE
+        poller.remove(near.fileno())
+    poller.close()
+
+
+class NoEpoll:
+    """A system that has only select, as Windows has."""
+
+    select = staticmethod(select.select)
+
+
+@pytest.mark.network
+def test_select_alone_watches_what_it_can() -> None:
+    poller = make_poller("select", NoEpoll)
+    near, far = socket.socketpair()
+    with near, far:
+        poller.add(near.fileno(), Interest.NOTHING)
+        far.close()
+        assert list(poller.wait(0)) == []
+        poller.change(near.fileno(), Interest.READ)
+        assert list(poller.wait(0)) == [(near.fileno(), READABLE)]
+        poller.mute(near.fileno())
+        poller.remove(near.fileno())
+    poller.close()
+    assert available(NoEpoll) == ("select",)

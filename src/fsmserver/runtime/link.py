@@ -8,6 +8,7 @@ offers the outbox to the kernel, brings the registration in line with the intere
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -157,30 +158,40 @@ class Link:
         self.touch()
 
     def ready(self, readiness: int) -> None:
-        """Act on any report: errors first, then exceptional, writable, readable. The machine is asked before each."""
-        if readiness & (ERROR | INVALID):
-            self._fail(readiness)
-            return
+        """Act on any report: exceptional, then writable, then readable. The machine is asked before each.
+
+        An error ends a connection by the call that meets it, send or recv, so that what came before a reset is delivered
+        first. Where there is nothing to read, the socket is asked what is wrong.
+        """
         fsm = self.fsm
+        if readiness & INVALID:
+            self._fail(errno.EBADF)
+            return
         if readiness & EXCEPTIONAL and fsm.wants_read:
             self._exceptional()
         if readiness & WRITABLE and fsm.wants_write:
             self.offer()
             self.follow()  # at once, not when this returns: what is read now may end it, and it is retired once
-        if readiness & (READABLE | HANGUP):
-            if fsm.wants_read:
+        if fsm.closed:
+            return
+        if readiness & ERROR and not readiness & READABLE:
+            self._fail(self._socket_error())
+        elif fsm.wants_read:
+            if readiness & (READABLE | HANGUP):
                 self.readable()
-            elif readiness & HANGUP and not fsm.interest:
-                # Both directions have ended and what is left in the kernel may not be read yet: there is nothing more
-                # to learn from this descriptor until its interest changes, and it would be reported for ever.
-                self.scheduler.poller.mute(self.fd)
+        elif readiness & HANGUP and not fsm.interest:
+            # Both directions have ended and what is left in the kernel may not be read yet: there is nothing more
+            # to learn from this descriptor until its interest changes, and it would be reported for ever.
+            self.scheduler.poller.mute(self.fd)
 
-    def _fail(self, readiness: int) -> None:
-        number = errno.EBADF
-        if not readiness & INVALID:
-            with suppress(OSError):
-                number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET  # type: ignore[union-attr]
-        self.lose(OSError(number, errno.errorcode.get(number, "unknown error")))
+    def _socket_error(self) -> int:
+        try:
+            return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET  # type: ignore[union-attr]
+        except OSError as error:
+            return error.errno or errno.EBADF
+
+    def _fail(self, number: int) -> None:
+        self.lose(OSError(number, os.strerror(number)))
 
     def _exceptional(self) -> None:
         """Treat urgent data as the policy says; with `inline` it comes with the rest and there is nothing to do."""

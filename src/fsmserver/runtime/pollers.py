@@ -1,14 +1,17 @@
 """select, poll, epoll and kqueue behind one small face.
 
 All are level-triggered. A descriptor watched for reading is also watched for urgent data (the exceptional set); one
-that is watched for nothing is, where the system can, still watched for its peer's death.
+that is watched for nothing is still watched for its peer's death, where the system can: poll and epoll report it by
+themselves, and select has an epoll set of just these beside its own sets, where there is epoll.
+
+Each takes `system`, the module `select` or what stands in for it: the simulated kernel's.
 """
 
 import errno
-import os
 import select
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from fsmserver.core.states import Interest
@@ -93,15 +96,31 @@ class SelectPoller(_Watched):
     name = "select"
     ceiling = FD_SETSIZE
 
-    def __init__(self) -> None:
+    def __init__(self, system: Any = select) -> None:  # noqa: ANN401 - the module `select`, or a stand-in
         """Watch nothing."""
         super().__init__()
+        self._select = system.select
         self._rotated = _Rotation()
+        self._idle = _DeathWatch(system) if hasattr(system, "epoll") else None
+
+    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:  # noqa: ARG002 - the watch knows what is new
+        if self._idle is not None:
+            if interest:
+                self._idle.drop(fd)
+            else:
+                self._idle.take(fd)
+
+    def mute(self, fd: int) -> None:
+        """Watch not even for the peer's death."""
+        if self._idle is not None:
+            self._idle.drop(fd)
 
     def wait(self, timeout_s: float, /) -> Ready:
         """Wait at most `timeout_s`; a descriptor that has gone bad is reported as `INVALID`, and the others are served."""
+        idle = self._idle
+        inputs = [*self.inputs, idle.fd] if idle is not None and idle.watched else self.inputs
         try:
-            readable, writable, exceptional = select.select(self.inputs, self.outputs, self.inputs, timeout_s)
+            readable, writable, exceptional = self._select(inputs, self.outputs, self.inputs, timeout_s)
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
@@ -110,18 +129,50 @@ class SelectPoller(_Watched):
         for fds, bit in ((readable, READABLE), (writable, WRITABLE), (exceptional, EXCEPTIONAL)):
             for fd in fds:
                 ready[fd] = ready.get(fd, 0) | bit
+        if idle is not None and ready.pop(idle.fd, 0):
+            ready.update(idle.deaths())
         return self._rotated(sorted(ready.items()))
 
     def _culprits(self) -> Ready:
-        return [(fd, INVALID) for fd in sorted(self.inputs | self.outputs) if not _is_open(fd)]
+        return [(fd, INVALID) for fd in sorted(self.inputs | self.outputs) if self._is_bad(fd)]
 
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
+    def _is_bad(self, fd: int) -> bool:
+        try:
+            self._select((fd,), (), (), 0)
+        except OSError:
+            return True
         return False
-    return True
+
+    def close(self) -> None:
+        """Give the watch over the idle back."""
+        if self._idle is not None:
+            self._idle.close()
+
+
+class _DeathWatch:
+    """What select cannot say: that the peer of a descriptor watched for nothing has gone. An epoll set, itself selectable."""
+
+    def __init__(self, system: Any) -> None:  # noqa: ANN401 - as above
+        self._epoll = system.epoll()
+        self.fd: int = self._epoll.fileno()
+        self.watched: set[int] = set()
+
+    def take(self, fd: int) -> None:
+        if fd not in self.watched:
+            self._epoll.register(fd, 0)
+            self.watched.add(fd)
+
+    def drop(self, fd: int) -> None:
+        if fd in self.watched:
+            self.watched.remove(fd)
+            with suppress(OSError):  # it was closed elsewhere, and is out already
+                self._epoll.unregister(fd)
+
+    def deaths(self) -> Ready:
+        return list(self._epoll.poll(0, max(1, len(self.watched))))
+
+    def close(self) -> None:
+        self._epoll.close()
 
 
 class PollPoller(_Watched):
@@ -129,10 +180,10 @@ class PollPoller(_Watched):
 
     name = "poll"
 
-    def __init__(self) -> None:
+    def __init__(self, system: Any = select) -> None:  # noqa: ANN401 - as above
         """Watch nothing."""
         super().__init__()
-        self._poll = select.poll()
+        self._poll = system.poll()
         self._rotated = _Rotation()
 
     def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:  # noqa: ARG002 - poll takes both as one
@@ -155,16 +206,17 @@ class EpollPoller(_Watched):
 
     name = "epoll"
 
-    def __init__(self) -> None:
+    def __init__(self, system: Any = select) -> None:  # noqa: ANN401 - as above
         """Open an epoll set (close-on-exec). It belongs to this process: a child that was forked must make its own."""
         super().__init__()
-        self._epoll = select.epoll()
+        self._epoll = system.epoll()
         self._poll = self._epoll.poll
         self._most_events = LEAST_EVENTS
 
     def fileno(self) -> int:
         """Give the descriptor of the set itself."""
-        return self._epoll.fileno()
+        fd: int = self._epoll.fileno()
+        return fd
 
     def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:
         if new:
@@ -184,7 +236,7 @@ class EpollPoller(_Watched):
 
     def wait(self, timeout_s: float, /) -> Ready:
         """Wait at most `timeout_s`. A full report doubles the room for the next one."""
-        ready = self._poll(timeout_s, self._most_events)
+        ready: Ready = self._poll(timeout_s, self._most_events)
         if len(ready) == self._most_events:
             self._most_events *= 2
         return ready
@@ -199,7 +251,7 @@ class KqueuePoller(_Watched):
 
     name = "kqueue"
 
-    def __init__(self, system: Any = select) -> None:  # noqa: ANN401 - the module `select`, or a stand-in for tests
+    def __init__(self, system: Any = select) -> None:  # noqa: ANN401 - as above
         """Open a kqueue."""
         super().__init__()
         self._system = system
@@ -242,7 +294,7 @@ class KqueuePoller(_Watched):
         self._kqueue.close()
 
 
-POLLERS: Final[dict[str, Callable[[], Any]]] = {
+POLLERS: Final[dict[str, Callable[..., Any]]] = {
     "select": SelectPoller,
     "poll": PollPoller,
     "epoll": EpollPoller,
@@ -251,24 +303,24 @@ POLLERS: Final[dict[str, Callable[[], Any]]] = {
 BEST_FIRST: Final = ("epoll", "kqueue", "poll", "select")
 
 
-def available() -> tuple[str, ...]:
+def available(system: Any = select) -> tuple[str, ...]:  # noqa: ANN401 - as above
     """Name the pollers that this system has, the best first."""
-    return tuple(name for name in BEST_FIRST if hasattr(select, name))
+    return tuple(name for name in BEST_FIRST if hasattr(system, name))
 
 
-def make_poller(name: str = "auto") -> Poller:
+def make_poller(name: str = "auto", system: Any = select) -> Poller:  # noqa: ANN401 - as above
     """Make the poller called `name`, or with `auto` the best that the system has.
 
     Raises:
         ValueError: there is no such poller here; the sentence lists those there are.
 
     """
-    names = available()
+    names = available(system)
     if name == "auto":
         name = names[0]
     if name not in names:
         raise ValueError(f"there is no poller {name!r} on {sys.platform}; there are {', '.join(names)} (or auto)")
-    made: Poller = POLLERS[name]()
+    made: Poller = POLLERS[name](system)
     return made
 
 

@@ -1,8 +1,9 @@
 """How another thread or a signal handler ends a wait: a byte through a socket pair."""
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 DRAIN_BYTES: Final = 4096
 
@@ -10,15 +11,16 @@ DRAIN_BYTES: Final = 4096
 class SocketWaker:
     """A non-blocking, close-on-exec socket pair. One end is watched, the other is written to."""
 
-    def __init__(self) -> None:
-        """Open the pair."""
-        self._watched, self._rung = socket.socketpair()
+    def __init__(self, open_pair: Callable[[], tuple[Any, Any]] = socket.socketpair) -> None:
+        """Open the pair, with another function than the system's where the world is simulated."""
+        self._watched, self._rung = open_pair()
         self._watched.setblocking(False)
         self._rung.setblocking(False)
 
     def fileno(self) -> int:
         """Give the descriptor that becomes readable."""
-        return self._watched.fileno()
+        fd: int = self._watched.fileno()
+        return fd
 
     def wake(self) -> None:
         """Make it readable. A full pair is readable already; a closed one has nobody left to wake."""
