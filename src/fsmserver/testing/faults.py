@@ -7,7 +7,7 @@ calls of one name, of one connection or of any, meet one verdict. It is a value:
 | verdict | what happens to the call |
 |---|---|
 | `Fail(number)` | it raises OSError with this errno |
-| `Short(size_bytes)` | send, sendmsg, recv, recv_into and deliver move at most so many bytes |
+| `Short(size_bytes)` | send, sendmsg, recv and deliver move at most so many bytes |
 | `Delay(seconds)` | deliver: what is under way arrives so much later, in order |
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 CALLS: Final = (
-    "accept", "recv", "recv_into", "send", "sendmsg", "shutdown", "close", "setsockopt", "getsockopt", "getsockname", "getpeername", "deliver",
+    "accept", "recv", "send", "sendmsg", "shutdown", "close", "setsockopt", "getsockopt", "getsockname", "getpeername", "deliver",
 )  # fmt: skip
 """The calls that rules are asked about. `deliver` is the network's own: bytes of a peer or for a peer set out."""
 

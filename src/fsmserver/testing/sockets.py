@@ -33,8 +33,8 @@ class SimSocket:
         kernel: SimKernel,
         family: int = socket.AF_INET,
         kind: int = socket.SOCK_STREAM,
-        proto: int = 0,
         *,
+        proto: int = 0,
         fileno: int | None = None,
         stream: Stream | None = None,
     ) -> None:
