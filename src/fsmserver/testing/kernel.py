@@ -184,7 +184,7 @@ class SimKernel:
         self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0, fileno: int | None = None
     ) -> SimSocket:
         """Open a socket that is not connected."""
-        return SimSocket(self, family, kind, proto, fileno)
+        return SimSocket(self, family, kind, proto=proto, fileno=fileno)
 
     def listen(self, address: Any = HOME, backlog: int = 128) -> SimSocket:
         """Open a non-blocking socket that listens."""
