@@ -6,6 +6,7 @@ from fsmserver.core.connection import ConnectionFSM
 from fsmserver.core.errors import (
     DeadlinePassed,
     FsmServerError,
+    HandshakeFailed,
     IllegalTransition,
     LimitError,
     LingerOverrun,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CloseReason", "ConnectionFSM", "DeadlinePassed", "Event", "FsmServerError", "Hold", "IllegalTransition", "Interest",
+    "CloseReason", "ConnectionFSM", "DeadlinePassed", "Event", "FsmServerError", "HandshakeFailed", "Hold", "IllegalTransition", "Interest",
     "LimitError", "Limits", "LingerOverrun", "OutboxOverflow", "OutboxSealed", "Server", "State", "UrgentData", "Who", "serve",
 ]  # fmt: skip
 

@@ -51,6 +51,10 @@ class DeadlinePassed(FsmServerError, TimeoutError):
         super().__init__(f"{limit} passed: {after_s:g} s")
 
 
+class HandshakeFailed(FsmServerError):
+    """What a peer sent before its connection was open is not what the handshake expects. Raised by a `Handshake`."""
+
+
 class LingerOverrun(FsmServerError):
     """A peer went on sending after our FIN, beyond what a lingering close reads. Field: `limit_bytes`."""
 

@@ -79,6 +79,20 @@ class Link:
         self.call_protocol("connection_made", self.transport)
         self.touch()
 
+    def deliver(self, data: bytes) -> None:
+        """Give the protocol bytes that are here already; the machine has counted them."""
+        if not self._buffered:
+            self.call_protocol("data_received", data)
+            return
+        while data and not self.fsm.closing:
+            buffer = self._get_buffer()
+            if buffer is None:
+                return
+            count_bytes = min(len(buffer), len(data))
+            buffer[:count_bytes] = data[:count_bytes]
+            self.call_protocol("buffer_updated", count_bytes)
+            data = data[count_bytes:]
+
     # What the poller reported.
 
     def readable(self) -> None:

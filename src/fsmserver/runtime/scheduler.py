@@ -14,7 +14,6 @@ import socket
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from fsmserver.core.connection import ConnectionFSM
@@ -22,6 +21,7 @@ from fsmserver.core.limits import DEFAULT, Limits
 from fsmserver.core.outbox import Outbox
 from fsmserver.core.states import Interest
 from fsmserver.runtime.capacity import connection_limit
+from fsmserver.runtime.handshake import Gate, Handshake
 from fsmserver.runtime.journal import Journal
 from fsmserver.runtime.link import Link
 from fsmserver.runtime.listener import Listener
@@ -97,11 +97,13 @@ class Scheduler:
         watcher: Watcher | None = None,
         on_round: Callable[[Round], None] | None = None,
         fsm_class: type[ConnectionFSM] = ConnectionFSM,
+        handshake: Callable[[], Handshake] | None = None,
     ) -> None:
         """Make a loop. It owns the poller and the waker, and closes them in `close()`.
 
         With `eager_writes=False` replies wait for the writable set, as in the select tutorials. `watcher` is told of
-        every transition, `on_round` of every round.
+        every transition, `on_round` of every round. `handshake` makes what each connection goes through before it is
+        open; without it connections are open at once.
         """
         self.poller: Poller = make_poller() if poller is None else poller
         self.clock = clock
@@ -123,11 +125,12 @@ class Scheduler:
         self._watcher = watcher
         self._on_round = on_round
         self._fsm_class = fsm_class
+        self._handshake = handshake
         self._timers = Timers()
         self._soon: deque[Handle] = deque()
         self._mail: deque[Handle] = deque()
         self._closing: deque[Link | Listener] = deque()
-        self._numbers = count(1)
+        self._last_number = 0
         self._executor: ThreadPoolExecutor | None = None
         self._waker: Waker = SocketWaker() if waker is None else waker
         mailbox = _Mailbox(self._waker, self._collect_mail)
@@ -293,10 +296,15 @@ class Scheduler:
         The socket is the scheduler's from now on, whatever happens.
         """
         prepared = False
+        protocol: object = None
+        handshake = None
         try:
             self._prepare(sock, peername)
             prepared = True
-            protocol = protocol_factory()
+            if self._handshake is None:
+                protocol = protocol_factory()
+            else:
+                handshake = self._handshake()
             link = self._take_in(sock, peername)
         except (SystemExit, KeyboardInterrupt):
             sock.close()
@@ -309,7 +317,10 @@ class Scheduler:
             return None
         self.current = link
         self.journal.opened(link)
-        link.begin(protocol)
+        if handshake is None:
+            link.begin(protocol)
+        else:
+            link.set_protocol(Gate(link, handshake, protocol_factory))
         self._settle()
         return link
 
@@ -322,7 +333,8 @@ class Scheduler:
 
     def _take_in(self, sock: Socket, peername: Address) -> Link:
         fsm = self._fsm_class(limits=self.limits, now_s=self.now_s)
-        link = Link(self, sock, peername or None, fsm, next(self._numbers))
+        self._last_number += 1
+        link = Link(self, sock, peername or None, fsm, self._last_number)
         watcher = self._watcher
         if watcher is not None:
             fsm.observe(lambda fsm, origin, event: watcher(link, fsm, origin, event))

@@ -20,6 +20,7 @@ from fsmserver.runtime.scheduler import Exceptional, Round, Scheduler
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fsmserver.runtime.handshake import Handshake
     from fsmserver.runtime.link import Link
     from fsmserver.runtime.ports import Address
     from fsmserver.runtime.statistics import Statistics
@@ -48,6 +49,7 @@ class Server:
         when_full: WhenFull | None = None,
         watcher: Watcher | None = None,
         on_round: Callable[[Round], None] | None = None,
+        handshake: Callable[[], Handshake] | None = None,
     ) -> None:
         """Prepare; nothing is opened but the poller.
 
@@ -63,7 +65,13 @@ class Server:
         made = make_poller(poller)
         self.when_full: WhenFull = when_full or ("wait" if made.ceiling is None else "refuse")
         self.scheduler = Scheduler(
-            poller=made, limits=limits, eager_writes=eager_writes, exceptional=exceptional, watcher=watcher, on_round=on_round
+            poller=made,
+            limits=limits,
+            eager_writes=eager_writes,
+            exceptional=exceptional,
+            watcher=watcher,
+            on_round=on_round,
+            handshake=handshake,
         )
         self.addresses: list[Address] = []
         self._pid = os.getpid()
