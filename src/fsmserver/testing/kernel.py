@@ -21,7 +21,7 @@ import errno
 import heapq
 import socket
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fsmserver.testing.faults import ArmedFault, Call, Fail, Fault, Rule, Short, Verdict
 from fsmserver.testing.sockets import SimSocket
@@ -41,6 +41,13 @@ FIRST_PEER_PORT: Final = 40000
 FIRST_FREE_PORT: Final = 50000
 MICROSECONDS: Final = 1_000_000
 START_US: Final = 1000 * MICROSECONDS
+
+
+class Releasable(Protocol):
+    """What waits for a moment: a stream with bytes under way, an alarm."""
+
+    def release(self) -> None:
+        """Learn that the moment has come."""
 
 
 class ListenQueue:
@@ -105,7 +112,7 @@ class SimKernel:
         self._first_descriptor = first_descriptor
         self._free: list[int] = []
         self._next = first_descriptor
-        self._events: list[tuple[int, int, Stream]] = []
+        self._events: list[tuple[int, int, Releasable]] = []
         self._event_count = 0
         self._peer_ports = FIRST_PEER_PORT
         self._free_ports = FIRST_FREE_PORT
@@ -129,10 +136,10 @@ class SimKernel:
             stream.release()
         self.now_us = max(self.now_us, when_us)
 
-    def later(self, seconds: float, stream: Stream) -> None:
-        """Have `stream.release()` called so much later."""
+    def later(self, seconds: float, what: Releasable) -> None:
+        """Have `what.release()` called so much later."""
         self._event_count += 1
-        heapq.heappush(self._events, (self.now_us + round(seconds * MICROSECONDS), self._event_count, stream))
+        heapq.heappush(self._events, (self.now_us + round(seconds * MICROSECONDS), self._event_count, what))
 
     def next_event_us(self) -> int | None:
         """Give when something under way arrives next, in microseconds; None if nothing is under way."""

@@ -68,6 +68,8 @@ class SimSystem:
         self._kernel = kernel
         self.before_wait: Callable[[], object] | None = None
         """Called before each wait: who drives the peers of a program that knows nothing of the simulation."""
+        self.when_idle: Callable[[], bool] | None = None
+        """Called whenever a wait has found nothing ready, before time passes; true if it did something, so that looking again may help."""
 
     def select(
         self, inputs: Iterable[Any], outputs: Iterable[Any], exceptional: Iterable[Any], timeout_s: float | None = None, /
@@ -124,6 +126,9 @@ class SimSystem:
         if timeout_s is not None and timeout_s >= 0:
             end_us = kernel.now_us + math.ceil(timeout_s * 1000) * MICROSECONDS_A_MILLISECOND
         while not ready:
+            if self.when_idle is not None and self.when_idle():
+                ready = self._ready(masks)
+                continue
             event_us = kernel.next_event_us()
             if event_us is None or (end_us is not None and event_us > end_us):
                 if end_us is None:
