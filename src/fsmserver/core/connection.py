@@ -22,7 +22,9 @@ from fsmserver.core.limits import DEFAULT, Limits
 from fsmserver.core.outbox import Buffer, Outbox
 from fsmserver.core.reasons import DEFAULT_WHO, CloseReason, Who
 from fsmserver.core.states import Event, Hold, Interest, State
-from fsmserver.core.table import CONNECTION, DEADLINE, FOREVER, INTEREST, OWES_NOTHING, RECEIVED_RENEWS, lingers
+from fsmserver.core.table import (
+    CONNECTION, DEADLINE, FOREVER, INTEREST, OWES_NOTHING, RECEIVED_RENEWS, WANTS_READ, WANTS_WRITE, lingers,
+)  # fmt: skip
 
 Observer = Callable[["ConnectionFSM", State, Event], None]
 Hook = Callable[[Any], object]
@@ -403,12 +405,12 @@ class ConnectionFSM:
     @property
     def wants_read(self) -> bool:
         """Whether the socket belongs in the set that is watched for reading."""
-        return bool(self.interest & Interest.READ)
+        return WANTS_READ[self.state][self._holds]
 
     @property
     def wants_write(self) -> bool:
         """Whether the socket belongs in the set that is watched for writing."""
-        return bool(self.interest & Interest.WRITE)
+        return WANTS_WRITE[self.state][self._holds]
 
     @property
     def wants_flush(self) -> bool:

@@ -94,8 +94,9 @@ class Fault:
             raise ValueError(f"there is no call {self.call!r}; there are {', '.join(CALLS)}")
 
     def concerns(self, call: Call) -> bool:
-        """Tell whether `call` is one of those meant."""
-        return call.name == self.call and (self.fd is None or self.fd == call.fd)
+        """Tell whether `call` is one of those meant; a fault of `send` concerns `sendmsg` too."""
+        named = call.name == self.call or (self.call == "send" and call.name == "sendmsg")
+        return named and (self.fd is None or self.fd == call.fd)
 
     def __str__(self) -> str:
         """Say it as people do: `send on 4 fails with EPIPE, 2 times`."""

@@ -1,0 +1,218 @@
+"""Whole-server runs from one integer seed: generate, run, repeat exactly, and cut a failure down to its essence.
+
+A run draws a header first: the configuration of its world, and, in half of the runs, which kinds of operations are in play and
+how likely each is (swarm testing: what is left out lets the rest go deep); the other half is uniform, which finds what is
+shallow. Then it draws operations and applies them as it goes. A run that fails is a value: its configuration and its operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from fsmserver.testing.coverage import Coverage
+from fsmserver.testing.operations import KINDS, NAMELESS, Operation
+from fsmserver.testing.sources import EndOfTape, SeededSource, Source
+from fsmserver.testing.world import Config, Peer, World
+
+MOST_LIVE: Final = 7
+"""Peers at once: more than the connection limit, so that a listener is full sometimes."""
+
+LENGTHS: Final = (15, 30, 60, 120)
+ALWAYS: Final = ("connect", "say", "hear", "round", "pass")
+BOOSTS: Final = (1, 1, 2, 6)
+ROOMS: Final = (64, 256, 4096)
+
+WorldMaker = Callable[[Config], World]
+"""Makes the world under test of a configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong: the kind of it, by which a reduction knows it again, and the sentence."""
+
+    kind: str
+    sentence: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Describe an exception: an invariant by its number, anything else by its type."""
+        number = getattr(error, "number", None)
+        kind = f"invariant {number}" if isinstance(number, int) else type(error).__name__
+        return cls(kind, str(error) or type(error).__name__)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a run. `digest` is empty if it failed."""
+
+    config: Config
+    operations: list[Operation] = field(default_factory=list)
+    failure: Failure | None = None
+    digest: str = ""
+    coverage: Coverage = field(default_factory=Coverage)
+    checked: int = 0
+    messages: int = 0
+    transitions: int = 0
+    rounds: int = 0
+    connections: int = 0
+    simulated_s: float = 0.0
+
+    def close(self, world: World) -> None:
+        """Take the figures of a world that has ended, well or not."""
+        self.coverage = world.coverage
+        self.checked = world.checked
+        self.messages = world.messages
+        self.transitions = len(world.transitions)
+        self.rounds = world.rounds
+        self.connections = len(world.peers)
+        self.simulated_s = world.kernel.clock() - 1000.0
+        world.violation = None
+
+
+class Generator:
+    """Draws a header and operations from a source."""
+
+    def __init__(self, source: Source, poller: str = "epoll", kinds: Sequence[str] = tuple(KINDS)) -> None:
+        """Draw the header. `kinds` are those in play at all."""
+        self.below = below = source.below
+        self.swarm = bool(below(2))
+        self.config = Config(
+            poller=poller,
+            watched=below(4) != 0,
+            eager_writes=below(2) == 0,
+            exceptional=("discard", "inline", "close", "close")[below(4)],
+            when_full=("wait", "refuse")[below(2)],
+            handshake=below(3) == 0,
+            send_room_bytes=ROOMS[below(3)],
+            receive_room_bytes=ROOMS[below(3)],
+            connections=(2, 6)[below(4) != 0],
+        )
+        self.length = LENGTHS[below(4)]
+        self._names: list[str] = []
+        for name in kinds:
+            weight = KINDS[name].weight
+            if self.swarm:
+                weight *= BOOSTS[below(4)] if name in ALWAYS or below(2) else 0
+            self._names += [name] * weight
+        self._next_peer = 0
+
+    def draw(self, world: World) -> Operation:
+        """Draw one operation that makes sense in `world` now."""
+        below = self.below
+        live = world.live
+        name = self._names[below(len(self._names))]
+        if name not in NAMELESS and (name == "connect" or not live):
+            name = "connect"
+            if len(live) >= MOST_LIVE:
+                return ("leave", live[below(len(live))].number)
+        kind = KINDS[name]
+        arguments = [choices[below(len(choices))] for choices in kind.arguments]
+        if name in NAMELESS:
+            return (name, *arguments)
+        if name == "connect":
+            self._next_peer += 1
+            return (name, self._next_peer, *arguments)
+        peer = live[below(len(live))]
+        if peer.checked and below(4) == 0:
+            name, arguments = "leave", []  # its connection is closed: it will not stay for long
+        return (name, peer.number, *arguments)
+
+
+def run_generated(source: Source, make_world: WorldMaker, *, poller: str = "epoll", kinds: Sequence[str] = tuple(KINDS)) -> Outcome:
+    """Draw and do a whole run; whatever goes wrong is in the outcome."""
+    generator = Generator(source, poller, kinds)
+    outcome = Outcome(generator.config)
+    world = make_world(generator.config)
+    operations, apply, draw = outcome.operations, world.apply, generator.draw
+    try:
+        try:
+            for _ in range(generator.length):
+                operation = draw(world)
+                operations.append(operation)
+                apply(operation)
+        except EndOfTape:
+            pass
+        world.finish()
+        outcome.digest = world.digest() if world.kernel.log is not None else ""
+    except Exception as error:  # noqa: BLE001 - whatever is raised is what was looked for
+        outcome.failure = Failure.of(error)
+    outcome.close(world)
+    return outcome
+
+
+def run_seed(seed: int, make_world: WorldMaker, **options: Any) -> Outcome:
+    """Do the run of one seed."""
+    return run_generated(SeededSource(seed), make_world, **options)
+
+
+def run_script(config: Config, operations: Sequence[Operation], make_world: WorldMaker) -> Outcome:
+    """Do the operations given, in a world of this configuration. The outcome's operations are those up to the failure."""
+    outcome = Outcome(config)
+    world = make_world(config)
+    try:
+        for operation in operations:
+            outcome.operations.append(operation)
+            world.apply(operation)
+        world.finish()
+        outcome.digest = world.digest() if world.kernel.log is not None else ""
+    except Exception as error:  # noqa: BLE001 - as above
+        outcome.failure = Failure.of(error)
+    outcome.close(world)
+    return outcome
+
+
+def reduce(outcome: Outcome, make_world: WorldMaker, *, most_runs: int = 400) -> Outcome:
+    """Cut a failing run down to operations that are all needed for a failure of the same kind, and a plain configuration.
+
+    Halves, quarters and so on down to single operations are left out as long as the failure stays (delta debugging);
+    `most_runs` bounds the tries. Gives the outcome of the smallest script found.
+    """
+    failure = outcome.failure
+    assert failure is not None, "only a failure can be reduced"
+    runs = 0
+    best = outcome
+
+    def still_fails(config: Config, operations: Sequence[Operation]) -> bool:
+        nonlocal runs, best
+        if runs >= most_runs:
+            return False
+        runs += 1
+        tried = run_script(config, operations, make_world)
+        if tried.failure is None or tried.failure.kind != failure.kind:
+            return False
+        best = tried
+        return True
+
+    still_fails(outcome.config, outcome.operations)
+    _plain(best.config, lambda config: still_fails(config, best.operations))
+    size = max(1, len(best.operations) // 2)
+    while True:
+        start, shorter = 0, False
+        while start < len(best.operations):
+            operations = best.operations
+            if still_fails(best.config, operations[:start] + operations[start + size :]):
+                shorter = True
+            else:
+                start += size
+        if (size == 1 and not shorter) or runs >= most_runs:
+            return best
+        size = max(1, size // 2)
+
+
+def _plain(config: Config, still_fails: Callable[[Config], bool]) -> None:
+    """Set each part of the configuration to its default, if the failure allows it."""
+    default = Config()
+    for name in ("handshake", "when_full", "exceptional", "eager_writes", "connections", "send_room_bytes", "receive_room_bytes"):
+        plainer = replace(config, **{name: getattr(default, name)})
+        if plainer != config and still_fails(plainer):
+            config = plainer
+
+
+def known_peers(operations: Sequence[Operation]) -> list[int]:
+    """Give the numbers of the peers in a script, in order."""
+    return sorted({operation[1] for operation in operations if operation[0] not in NAMELESS})
+
+
+__all__ = ["Failure", "Generator", "Outcome", "Peer", "known_peers", "reduce", "run_generated", "run_script", "run_seed"]

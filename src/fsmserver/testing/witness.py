@@ -1,0 +1,142 @@
+"""Stands between the shipped scheduler and a protocol under test: watches what is called, and plays the application's part.
+
+It passes every callback on to the protocol, and checks what asyncio documents of them: `connection_made` first and once, nothing
+after `connection_lost`, which comes once, `pause_writing` and `resume_writing` in turn, and bytes in the order in which the
+peer sent them. Troubles that were ordered for a callback happen in it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from fsmserver.core.connection import ConnectionFSM
+
+if TYPE_CHECKING:
+    from fsmserver.testing.world import Peer, World
+
+
+class HandlerError(Exception):
+    """The trouble that was ordered: the application makes a mistake."""
+
+
+@lru_cache
+def recorded(fsm_class: type[ConnectionFSM]) -> type[ConnectionFSM]:
+    """Give a machine class that also keeps all that was written to it, so that it can be compared with what arrives."""
+
+    class Recorded(fsm_class):  # type: ignore[misc, valid-type]
+        __slots__ = ("written",)
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.written = bytearray()
+
+        def enqueue(self, data: bytes, now_s: float = 0.0) -> bool:
+            written = self.written
+            before_bytes = len(written)
+            written += data
+            try:
+                return bool(super().enqueue(data, now_s))
+            except BaseException:
+                del written[before_bytes:]
+                raise
+
+    return Recorded
+
+
+class Witness:
+    """A protocol that passes everything on to another one."""
+
+    def __init__(self, world: World, inner: Any) -> None:
+        """Watch `inner`."""
+        self.world = world
+        self.inner = inner
+        self.peer: Peer | None = None
+        self.transport: Any = None
+        self.made = 0
+        self.lost = 0
+        self.paused = False
+        self.delivered = world.preface_bytes
+        self._data_received = getattr(inner, "data_received", None)
+
+    def connection_made(self, transport: Any) -> None:
+        """Learn whose connection this is."""
+        self.made += 1
+        if self.made != 1 or self.lost:
+            self.world.violate(3, "connection_made was called a second time, or after the end")
+        self.transport = transport
+        self.peer = self.world.by_name.get(transport.get_extra_info("peername"))
+        if self.peer is not None:
+            self.peer.witness = self
+            self.peer.link = transport._link  # noqa: SLF001 - the world looks at what protocols need not see
+        self._pass_on("connection_made", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Compare with what the peer sent."""
+        self.check_delivery(data)
+        peer = self.peer
+        if peer is not None and peer.troubles:
+            self._pass_on("data_received", data)
+        elif self._data_received is not None:
+            self._data_received(data)
+
+    def check_delivery(self, data: Any) -> None:
+        """Check that `data` is what the peer sent next."""
+        world, peer = self.world, self.peer
+        world.messages += 1
+        if self.lost or not self.made:
+            world.violate(3, "bytes were delivered before connection_made or after connection_lost")
+        if peer is not None:
+            size_bytes = len(data)
+            if peer.exact and peer.sent[self.delivered : self.delivered + size_bytes] != data:
+                world.violate(4, f"peer {peer.number} did not send what was delivered: {bytes(data[:40])!r}, at {self.delivered}")
+            self.delivered += size_bytes
+
+    def eof_received(self) -> Any:
+        """Keep the connection half open if that was ordered."""
+        if self.lost:
+            self.world.violate(3, "eof_received was called after connection_lost")
+        answer = self._pass_on("eof_received")
+        return answer or (self.peer is not None and self.peer.half_open)
+
+    def pause_writing(self) -> None:
+        """See that it comes in turn."""
+        if self.paused or self.lost:
+            self.world.violate(5, "pause_writing was called twice, or after the end")
+        self.paused = True
+        self._pass_on("pause_writing")
+
+    def resume_writing(self) -> None:
+        """See that it comes in turn."""
+        if not self.paused or self.lost:
+            self.world.violate(5, "resume_writing was called without pause_writing, or after the end")
+        self.paused = False
+        self._pass_on("resume_writing")
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """See that it comes once, and only to who was made."""
+        self.lost += 1
+        if self.lost != 1 or not self.made:
+            self.world.violate(3, "connection_lost was called twice, or without connection_made")
+        self._pass_on("connection_lost", error)
+
+    def _pass_on(self, name: str, *args: Any) -> Any:
+        method = getattr(self.inner, name, None)
+        answer = None if method is None else method(*args)
+        if self.peer is not None and name in self.peer.troubles:
+            self.world.make_trouble(self.peer, name, self.transport)
+        return answer
+
+
+class BufferedWitness(Witness):
+    """The same for a `BufferedProtocol`."""
+
+    def get_buffer(self, sizehint: int) -> Any:
+        """Lend the inner protocol's buffer."""
+        self._buffer = self.inner.get_buffer(sizehint)
+        return self._buffer
+
+    def buffer_updated(self, count_bytes: int) -> None:
+        """Compare with what the peer sent."""
+        self.check_delivery(bytes(memoryview(self._buffer).cast("B")[:count_bytes]))
+        self._pass_on("buffer_updated", count_bytes)
