@@ -3,6 +3,7 @@
 import inspect
 import sys
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -127,6 +128,49 @@ def diagram(
     except DrawingFailed as error:
         raise CommandFailed(str(error)) from error
     sys.stdout.write(drawing)
+
+
+@app.command()
+def simulate(
+    *,
+    seeds: Annotated[int, typer.Option(help="How many seeds to run; each is a whole life of a server and its peers.")] = 100,
+    first: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    protocol: Annotated[str, typer.Option(help="The protocol class to serve, as module:Class.")] = "fsmserver.cli.echo:Echo",
+    faults: Annotated[str, typer.Option(help="all, none, or names of faults with commas between them.")] = "all",
+    poller: Annotated[str, typer.Option(help="select, poll or epoll, as simulated.")] = "epoll",
+    jobs: Annotated[int, typer.Option(help="Processes to run them in.")] = 1,
+    dask: Annotated[str | None, typer.Option(help="Run them on the Dask cluster with this scheduler address.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Keep failing seeds in this folder, or in redis://HOST:PORT/N, and try them first.")
+    ] = None,
+    failures: Annotated[Path, typer.Option(help="Write each failure to a file in this folder.")] = Path("failures"),
+) -> None:
+    """Search for bugs in simulated worlds, on virtual time, from integer seeds."""
+    from fsmserver.cli.searching import plan_of, run_simulation  # noqa: PLC0415 - as in serve
+
+    try:
+        plan = plan_of(protocol, poller, faults)
+        code = run_simulation(plan, seeds, first=first, jobs=jobs, dask=dask, database=database, failures=failures)
+    except ValueError as error:
+        raise WrongArgument(str(error)) from error
+    raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="What simulate has written.")],
+    *,
+    step: Annotated[bool, typer.Option("--step", help="Wait for Enter after each operation.")] = False,
+    diagram: Annotated[bool, typer.Option("--diagram", help="Print a mermaid sequence diagram instead.")] = False,
+) -> None:
+    """Repeat a recorded failure exactly, and show what happened."""
+    from fsmserver.cli.searching import run_replay  # noqa: PLC0415 - as in serve
+
+    try:
+        code = run_replay(file, step=step, diagram=diagram)
+    except ValueError as error:
+        raise WrongArgument(str(error)) from error
+    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ peer sent them. Troubles that were ordered for a callback happen in it.
 
 from __future__ import annotations
 
+import traceback
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
 
 class HandlerError(Exception):
     """The trouble that was ordered: the application makes a mistake."""
+
+
+class ProtocolFailed(AssertionError):
+    """The protocol under test raised, and nobody had ordered that. Field: `error`, what it raised."""
+
+    def __init__(self, callback: str, error: BaseException) -> None:
+        """Keep the field and say the sentence."""
+        super().__init__(callback, error)
+        self.callback, self.error = callback, error
+
+    def __str__(self) -> str:
+        """Say it: `the protocol raised in data_received: IndexError: list index out of range`, and where."""
+        where = traceback.extract_tb(self.error.__traceback__)[-1:]
+        place = f" ({where[0].name}, line {where[0].lineno})" if where else ""
+        return f"the protocol raised in {self.callback}: {type(self.error).__name__}: {self.error}{place}"
 
 
 @lru_cache
@@ -78,7 +94,11 @@ class Witness:
         if peer is not None and peer.troubles:
             self._pass_on("data_received", data)
         elif self._data_received is not None:
-            self._data_received(data)
+            try:
+                self._data_received(data)
+            except Exception as error:
+                self._blame("data_received", error)
+                raise
 
     def check_delivery(self, data: Any) -> None:
         """Check that `data` is what the peer sent next."""
@@ -122,10 +142,22 @@ class Witness:
 
     def _pass_on(self, name: str, *args: Any) -> Any:
         method = getattr(self.inner, name, None)
-        answer = None if method is None else method(*args)
+        try:
+            answer = None if method is None else method(*args)
+        except Exception as error:
+            self._blame(name, error)
+            raise
         if self.peer is not None and name in self.peer.troubles:
             self.world.make_trouble(self.peer, name, self.transport)
         return answer
+
+    def _blame(self, name: str, error: Exception) -> None:
+        if isinstance(error, HandlerError):
+            return  # it was ordered
+        if isinstance(error, RuntimeError) and self.peer is not None and self.peer.sealed:
+            return  # write_eof was ordered, and the protocol could not know
+        violation = error if isinstance(error, AssertionError) else ProtocolFailed(name, error)
+        self.world.violation = self.world.violation or violation
 
 
 class BufferedWitness(Witness):

@@ -84,8 +84,8 @@ class Peer:
     """The other side of one connection: its end of the stream, and what both sides have said."""
 
     __slots__ = (
-        "checked", "ended", "exact", "failing", "gone", "got_bytes", "half_open", "heard_end", "link", "name", "number", "ours", "sent",
-        "stream", "troubles", "witness",
+        "checked", "ended", "exact", "failing", "gone", "got_bytes", "half_open", "heard_end", "link", "name", "number", "ours", "sealed",
+        "sent", "stream", "troubles", "witness",
     )  # fmt: skip
 
     def __init__(self, number: int, stream: Stream) -> None:
@@ -103,6 +103,7 @@ class Peer:
         self.gone = False
         self.heard_end = False
         self.half_open = False
+        self.sealed = False
         self.failing = 0
         self.checked = False
         self.troubles: dict[str, tuple[str, Any]] = {}
@@ -163,7 +164,7 @@ class World:
         self.payload = payload
         self.kernel = SimKernel(send_room_bytes=config.send_room_bytes, receive_room_bytes=config.receive_room_bytes)
         self.coverage = Coverage()
-        self.violation: InvariantViolated | None = None
+        self.violation: AssertionError | None = None
         self.transitions: list[tuple[float, int, State, Event]] = []
         self.peers: dict[int, Peer] = {}
         self.by_name: dict[Any, Peer] = {}
@@ -468,6 +469,7 @@ class World:
         return self._tell(peer, "resume_reading")
 
     def _do_write_eof(self, peer: Peer) -> bool | None:
+        peer.sealed = True
         return self._tell(peer, "write_eof")
 
     def _do_marks(self, peer: Peer, high_bytes: int) -> bool | None:
