@@ -1,0 +1,1 @@
+"""The proof without bounds: whatever the outbox holds and however many events come, the invariants hold."""
