@@ -1,0 +1,253 @@
+"""Is this trace a behaviour of the machine? Line by line, judged by the table that the machine itself runs on.
+
+A line shows a connection at the moment of an event: the arrow, what is in force once it was taken, and the counts. Each
+is held against three things: itself (the arrow is in the table; `interest` and `deadline` are what the functions of the
+table give; the counts add up), the line before it of the same connection (below), and the rest of the trace (time,
+numbers, descriptors). What may differ between two lines of a connection:
+
+- `received`: after a `receive`, and it must. `written`: with an `enqueue`, and it must. `taken`: after a `flush`, by at
+  most what was offered; if that was all of it, `drain` follows at the same moment, and otherwise it does not.
+- `eof` is held from the event `eof` on. `finishing` and `paused` come of calls, which have no event: `finishing` at any
+  moment after `open`, and then for ever; `paused` comes and goes. `backpressure` is there after an `enqueue` over the high
+  mark, and goes when the kernel has taken bytes, down to the low mark; it may come without an event where the marks are set anew.
+- `since`: where the arrow or a hold changes which limit runs, and where RENEWALS says that bytes renew it, to the moment
+  of that; where a hold came without an event, to a moment between the two lines.
+- once nothing is owed any more, `finish` follows at the same moment, and nothing else can happen.
+
+What a correct machine can do is never refused. So no mistake is seen that leaves a trace which a correct run could have
+left: a `flush` that took nothing and has no line, an `expire` that is late, a pause that the application did not ask for.
+One kind of machine is out of reach: a subclass whose hooks fire events, since their lines stand inside the outer event.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from fsmserver.core.errors import DeadlinePassed, FsmServerError, UrgentData
+from fsmserver.core.line import TIME_DIGITS, Line
+from fsmserver.core.reasons import DEFAULT_WHO, Who
+from fsmserver.core.shapes import BIRTH, SHAPES, Shape, Step, judge, why_unlike
+from fsmserver.core.states import Event
+from fsmserver.core.table import deadline
+
+ROUNDING_S: Final = 2.0 * 10**-TIME_DIGITS
+"""Two times that were rounded may seem this much closer than they were."""
+
+LIFETIME: Final = "lifetime_s"
+"""The limit that runs beside the one that the table names."""
+
+ENDED_BY: Final[Mapping[Event, tuple[Who, ...]]] = {
+    event: tuple(Who) if event in (Event.ABORT, Event.FINISH) else (who,) for event, who in DEFAULT_WHO.items()
+}
+"""Whose doing an end can be: one who gives up or closes says so, the rest is always the same one's."""
+
+ERRORS: Final[Mapping[Event, str | None]] = {Event.EOF: None, Event.FINISH: None, Event.EXCEPTIONAL: str(UrgentData())}
+"""What the last line gives as the error, where that is always the same."""
+
+
+class NotABehaviour(FsmServerError):
+    """A machine of this table does not leave such a trace. Field: `connection`, the number of the one that is wrong."""
+
+    def __init__(self, connection: int, sentence: str) -> None:
+        """Keep the number and say what was expected."""
+        self.connection = connection
+        super().__init__(f"connection {connection}: {sentence}")
+
+
+class Behaviour:
+    """Follows a trace, line by line; of those connections that have ended it keeps next to nothing.
+
+    Call `take` with each line, and `end` after the last. With `whole=False` the trace is a piece of a longer one: it may begin
+    and end with connections that are open. `lines`, `connections` and `most_open` count what was seen.
+    """
+
+    def __init__(self, *, whole: bool = True) -> None:
+        """Begin before the first line."""
+        self.whole = whole
+        self.lines = self.connections = self.most_open = 0
+        self._now_s = -math.inf
+        self._open: dict[int, _Known] = {}
+        self._users: dict[int, int] = {}  # which connection has a descriptor
+        self._numbers = _Numbers()
+
+    def take(self, line: Line) -> None:
+        """Follow one line.
+
+        Raises:
+            NotABehaviour: the machine does not write this here; what comes after it cannot be judged.
+
+        """
+        shape = SHAPES.get((line.event, line.origin, line.holds))
+        if shape is None or line.to != shape.to or line.interest != shape.interest or line.deadline != shape.deadline:
+            raise NotABehaviour(line.connection, why_unlike(line))
+        if line.t < self._now_s:
+            raise NotABehaviour(line.connection, f"expected {self._now_s} s or later, not {line.t} s: time does not run backwards")
+        _check_counts(shape, line)
+        known = self._open.get(line.connection)
+        if known is None:
+            known = self._meet(line)
+        if known.shape is not None:
+            _check_step(shape.after.get(known.shape) or _judge(known.shape, shape, line), known.line, line)
+        self._now_s = line.t
+        self.lines += 1
+        known.line, known.shape = line, shape
+        if shape.ends:
+            self._part(known, shape, line)
+        elif line.who is not None or line.error is not None or line.limit is not None or line.after_s is not None:
+            raise NotABehaviour(line.connection, f"expected no who, error, limit or after_s with {line.event}: it ends nothing")
+
+    def _meet(self, line: Line) -> "_Known":
+        """Take in a connection whose first line this is; in a whole trace it begins where connections begin."""
+        if line.connection < 1:
+            raise NotABehaviour(line.connection, "expected connections to be numbered from 1 on")
+        if not self._numbers.add(line.connection):
+            raise NotABehaviour(line.connection, f"expected nothing more of it, not {line.event}: it has ended, and numbers are not reused")
+        user = self._users.setdefault(line.fd, line.connection)
+        if user != line.connection:
+            raise NotABehaviour(line.connection, f"expected another descriptor than {line.fd}: connection {user} has that, and is open")
+        if line.since > line.t:
+            raise NotABehaviour(line.connection, f"expected it to be accepted before {line.event}, at {line.t} s, not at {line.since} s")
+        known = _Known(_birth(line), BIRTH, line.since) if self.whole else _Known(line, None, -math.inf)
+        self._open[line.connection] = known
+        self.connections += 1
+        self.most_open = max(self.most_open, len(self._open))
+        return known
+
+    def _part(self, known: "_Known", shape: Shape, line: Line) -> None:
+        event = Event(line.event)
+        if line.who not in ENDED_BY[event]:
+            raise NotABehaviour(line.connection, f"expected {event} to be done by the {' or '.join(ENDED_BY[event])}, not by {line.who}")
+        if event is Event.EXPIRE:
+            _check_expiry(deadline(shape.origin, shape.held), known.born_s, line)
+        elif line.limit is not None or line.after_s is not None:
+            raise NotABehaviour(line.connection, f"expected no limit and no after_s with {event}: nothing expired")
+        elif line.error != ERRORS.get(event, line.error):
+            raise NotABehaviour(line.connection, f"expected the error {ERRORS[event]!r} with {event}, not {line.error!r}")
+        del self._open[line.connection], self._users[line.fd]
+
+    def end(self) -> None:
+        """Say that the trace is over.
+
+        Raises:
+            NotABehaviour: it was to be whole, and a connection has no end in it.
+
+        """
+        if self.whole and self._open:
+            number, known = next(iter(self._open.items()))
+            others = f" ({len(self._open) - 1} others are open too)" if len(self._open) > 1 else ""
+            left = f"{known.line.event} left it in {known.line.to}"
+            raise NotABehaviour(number, f"expected it to be closed before the trace ends, but {left}{others}")
+
+
+class _Known:
+    """An open connection: its last line and when it was accepted. Without a shape that line cannot be told."""
+
+    __slots__ = ("born_s", "line", "shape")
+
+    def __init__(self, line: Line, shape: Shape | None, born_s: float) -> None:
+        self.line = line
+        self.shape = shape
+        self.born_s = born_s
+
+
+class _Numbers:
+    """All numbers that were ever added, as what is missing below the highest: little, since they are given out in order."""
+
+    def __init__(self) -> None:
+        self._highest = 0
+        self._missing: dict[int, int] = {}  # the last number of each gap: its first
+
+    def add(self, number: int) -> bool:
+        """Add a number; give False if it was there already."""
+        if number > self._highest:
+            self._note_gap(self._highest + 1, number - 1)
+            self._highest = number
+            return True
+        gap = next(((first, last) for last, first in self._missing.items() if first <= number <= last), None)
+        if gap is None:
+            return False
+        del self._missing[gap[1]]
+        self._note_gap(gap[0], number - 1)
+        self._note_gap(number + 1, gap[1])
+        return True
+
+    def _note_gap(self, first: int, last: int) -> None:
+        if first <= last:
+            self._missing[last] = first
+
+
+def _birth(line: Line) -> Line:
+    """Make the line that accept would have had, had it one: nothing has moved yet."""
+    return replace(line, t=line.since, event="accept", to=BIRTH.to, received=0, written=0, taken=0, outbox=0, discarded=0)
+
+
+def _check_counts(shape: Shape, line: Line) -> None:
+    """Check what a line counts by itself."""
+    total = line.taken + line.outbox + line.discarded
+    if line.written != total:
+        parts = f"taken, in the outbox and discarded: {line.taken} + {line.outbox} + {line.discarded}"
+        raise NotABehaviour(line.connection, f"expected the {line.written} bytes written to be those {parts} is {total}")
+    if line.outbox <= 0 if shape.sends else line.outbox:
+        what = "bytes in the outbox" if shape.sends else "an empty outbox"
+        raise NotABehaviour(line.connection, f"expected {what} in {shape.to}, not {line.outbox} bytes")
+    if line.discarded and not shape.ends:
+        raise NotABehaviour(line.connection, f"expected nothing to be discarded before the end, not {line.discarded} bytes")
+    if not 0 <= line.low <= line.high:
+        raise NotABehaviour(line.connection, f"expected 0 <= low <= high, not a low mark of {line.low} and a high one of {line.high}")
+
+
+def _judge(former: Shape, latter: Shape, line: Line) -> Step:
+    step = judge(former, latter)
+    if isinstance(step, str):
+        raise NotABehaviour(line.connection, step)
+    latter.after[former] = step
+    return step
+
+
+def _check_step(step: Step, last: Line, line: Line) -> None:
+    """Check what has changed since the last line of a connection."""
+    moved = line.taken - last.taken
+    if moved or step.offers or step.drains:
+        _check_taken(step, last, line, moved)
+    if line.fd != last.fd:
+        raise NotABehaviour(line.connection, f"expected its descriptor {last.fd}, not {line.fd}")
+    if line.received <= last.received if step.receives else line.received != last.received:
+        more = "more than " if step.receives else ""
+        raise NotABehaviour(line.connection, f"expected {more}{last.received} bytes received after {last.event}, not {line.received}")
+    if line.written <= last.written if step.enqueues else line.written != last.written:
+        more = "more than " if step.enqueues else ""
+        raise NotABehaviour(line.connection, f"expected {more}{last.written} bytes written with {line.event}, not {line.written}")
+    if step.at_once and line.t != last.t:
+        raise NotABehaviour(line.connection, f"expected {line.event} at once after {last.event}, at {last.t} s, not at {line.t} s")
+    if step.unpressed and last.outbox > last.high:
+        raise NotABehaviour(line.connection, f"expected backpressure: the outbox held {last.outbox} bytes, over {last.high}")
+    if step.eased and last.outbox - moved > last.low:
+        raise NotABehaviour(line.connection, f"expected backpressure still: the outbox held {last.outbox - moved} bytes, over {last.low}")
+    earliest_s, latest_s = step.begun(last, line)
+    if not earliest_s <= line.since <= latest_s:
+        when = f"at {earliest_s} s" if earliest_s == latest_s else f"between {earliest_s} and {latest_s} s"
+        raise NotABehaviour(line.connection, f"expected the limit that ran until {line.event} to have begun {when}, not at {line.since} s")
+
+
+def _check_taken(step: Step, last: Line, line: Line, moved: int) -> None:
+    if not step.offers:
+        what = f"expected a flush before {line.event}" if step.drains else f"expected {last.taken} bytes taken, not {line.taken}"
+        raise NotABehaviour(line.connection, f"{what}: nothing was offered since the former line")
+    if not 0 <= moved <= last.outbox:
+        raise NotABehaviour(line.connection, f"expected 0 to {last.outbox} of the bytes offered to be taken, not {moved}")
+    if step.drains is not (moved == last.outbox):
+        other = "no drain" if step.drains else f"drain, not {line.event}"
+        raise NotABehaviour(line.connection, f"expected {other}: {moved} of the {last.outbox} bytes offered were taken")
+
+
+def _check_expiry(ran: str, born_s: float, line: Line) -> None:
+    limit, after_s = line.limit or "", math.inf if line.after_s is None else line.after_s
+    begun_s = {ran: line.since, LIFETIME: born_s}.get(limit)
+    if begun_s is None:
+        raise NotABehaviour(line.connection, f"expected {ran} or {LIFETIME} to expire, not {line.limit}")
+    if line.error != str(DeadlinePassed(limit, after_s)):
+        raise NotABehaviour(line.connection, f"expected the error {str(DeadlinePassed(limit, after_s))!r}, not {line.error!r}")
+    if line.t - begun_s < after_s - ROUNDING_S:
+        earliest = f"{begun_s + after_s} s or later, {after_s} s after it began"
+        raise NotABehaviour(line.connection, f"expected {limit} to expire at {earliest}, not at {line.t} s")
