@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fsmserver.testing.kernel import ListenQueue, SimKernel
 
 LINGER: Final = struct.Struct("ii")
+SENDS: Final = ("send", "sendmsg")
 
 
 class WouldBlock(AssertionError):
@@ -75,7 +76,9 @@ class SimSocket:
     def _check(self, name: str, size_bytes: int = 0) -> int:
         if self.fd < 0 or self.kernel.open.get(self.fd) is not self:
             raise os_error(errno.EBADF)
-        return self.kernel.check(name, self.fd, size_bytes) if self.kernel.rules else size_bytes
+        if not self.kernel.rules or (name in SENDS and self.stream is not None and self.stream.error):
+            return size_bytes  # a send meets the error that is there before anything else, as in tcp_sendmsg_locked
+        return self.kernel.check(name, self.fd, size_bytes)
 
     def _connected(self) -> Stream:
         if self.stream is None:
@@ -106,14 +109,13 @@ class SimSocket:
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
         """Receive into `buffer`; give the number of bytes."""
-        view = memoryview(buffer).cast("B")
-        data = self.recv(nbytes or len(view), flags)
-        view[: len(data)] = data
+        data = self.recv(nbytes or memoryview(buffer).nbytes, flags)
+        memoryview(buffer).cast("B")[: len(data)] = data
         return len(data)
 
     def send(self, data: Any, flags: int = 0, /) -> int:
-        """Offer bytes; give how many were taken."""
-        return self._send("send", memoryview(data).cast("B") if type(data) is not bytes else data, flags)
+        """Offer bytes; give how many were taken. A copy is offered: the frames of an error must not hold on to the caller's buffer."""
+        return self._send("send", data if type(data) is bytes else bytes(data), flags)
 
     def sendmsg(self, buffers: Iterable[Any], *_: Any) -> int:
         """Offer several buffers at once; give how many bytes were taken."""
@@ -125,7 +127,7 @@ class SimSocket:
             most = self._check(name, size_bytes)
             if most < size_bytes:
                 data = data[:most]
-            count_bytes = self._connected().send(data, urgent=bool(flags & socket.MSG_OOB))
+            count_bytes = self._connected().send(data, urgent=bool(flags and flags & socket.MSG_OOB))
         except OSError as error:
             self._note(name, -(error.errno or 0))
             raise self._again(error) from None

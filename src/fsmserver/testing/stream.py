@@ -131,7 +131,7 @@ class Stream:
             OSError: EAGAIN if there is nothing yet; the connection's error.
 
         """
-        if flags & socket.MSG_OOB:
+        if flags and flags & socket.MSG_OOB:
             return self._recv_urgent(size_bytes)
         unread = self.unread
         if self.urgent >= 0:
@@ -147,7 +147,7 @@ class Stream:
                 return b""
             return self._recv_nothing()
         data = bytes(unread[:size_bytes]) if size_bytes < len(unread) else bytes(unread)
-        if flags & socket.MSG_PEEK:
+        if flags and flags & socket.MSG_PEEK:
             return data
         del unread[: len(data)]
         if self.urgent > 0:

@@ -11,7 +11,6 @@ whose head goes to its tail once it is reported; here it begins one place furthe
 from __future__ import annotations
 
 import errno
-import math
 import select as real_select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -35,6 +34,8 @@ SELECT_EXCEPT: Final = PRI
 NEEDED_FLAGS: Final = IN | PRI | OUT | ERR | HUP | RDHUP
 EPOLLEXCLUSIVE: Final = 1 << 28
 MICROSECONDS_A_MILLISECOND: Final = 1000
+NANOSECONDS: Final = 1_000_000_000
+NANOSECONDS_A_MILLISECOND: Final = 1_000_000
 
 
 class WaitsForEver(AssertionError):
@@ -52,6 +53,12 @@ def descriptor(thing: Any) -> int:
     if fd < 0:
         raise ValueError(f"file descriptor cannot be a negative integer ({fd})")
     return int(fd)
+
+
+def whole_milliseconds(timeout_s: float) -> int:
+    """Round a wait up to whole milliseconds; what is less than a nanosecond is an error of the arithmetic, unless it is all there is."""
+    nanoseconds = round(timeout_s * NANOSECONDS) or timeout_s > 0
+    return -(-nanoseconds // NANOSECONDS_A_MILLISECOND)
 
 
 class SimSystem:
@@ -124,7 +131,7 @@ class SimSystem:
             return ready
         end_us = None
         if timeout_s is not None and timeout_s >= 0:
-            end_us = kernel.now_us + math.ceil(timeout_s * 1000) * MICROSECONDS_A_MILLISECOND
+            end_us = kernel.now_us + whole_milliseconds(timeout_s) * MICROSECONDS_A_MILLISECOND
         while not ready:
             if self.when_idle is not None and self.when_idle():
                 ready = self._ready(masks)
@@ -186,7 +193,7 @@ class SimPoll:
     def poll(self, timeout_ms: float | None = None) -> list[tuple[int, int]]:
         """Wait at most `timeout_ms` milliseconds; None or a negative number: without limit."""
         forever = timeout_ms is None or timeout_ms < 0
-        return self._kernel.system.wait(self._masks, None if forever else math.ceil(timeout_ms or 0) / 1000)
+        return self._kernel.system.wait(self._masks, None if forever else (timeout_ms or 0) / 1000)
 
 
 class SimEpoll:

@@ -109,6 +109,11 @@ class Peer:
         self.troubles: dict[str, tuple[str, Any]] = {}
 
     @property
+    def heard(self) -> bytes:
+        """All that the peer has received."""
+        return b"" if self.link is None else bytes(self.link.fsm.written[: self.got_bytes])
+
+    @property
     def state(self) -> State:
         """The state of the connection; `accepted` while it waits in the backlog."""
         if self.link is not None:
@@ -198,6 +203,8 @@ class World:
             handshake=self._make_handshake if config.handshake else None,
         )
         self.scheduler.journal = Journal(exact_limits, QUIET)
+        # poll has no descriptor of its own; one is kept for it, so that numbers, and digests, are the same with every poller.
+        self._reserved = self.kernel.system.epoll() if config.poller == "poll" else None
         self.base_descriptors = len(self.kernel.open)
         self.listener = listener_class(
             self.scheduler,
@@ -377,12 +384,19 @@ class World:
         else:
             start = (97 * peer.number + len(peer.sent)) % (len(PATTERN) - size_bytes)
             data = PATTERN[start : start + size_bytes]
+        return self._send(peer, data)
+
+    def _do_tell(self, peer: Peer, text: str) -> bool | None:
+        if peer.gone or peer.ended:
+            return False
+        return self._send(peer, text.encode("latin-1"))
+
+    def _send(self, peer: Peer, data: bytes) -> None:
         try:
             taken_bytes = peer.stream.send(data)
         except OSError:
-            return None
+            return
         peer.sent += data[:taken_bytes]
-        return None
 
     def _do_chat(self, peer: Peer, times: int, size_bytes: int, milliseconds: int) -> bool | None:
         if peer.gone or peer.ended:
@@ -675,6 +689,8 @@ class World:
         if len(scheduler.deadlines):
             raise InvariantViolated(3, f"{len(scheduler.deadlines)} deadlines are left of closed connections")
         scheduler.close()
+        if self._reserved is not None:
+            self._reserved.close()
         if self.kernel.open:
             raise InvariantViolated(6, f"descriptors are left open: {sorted(self.kernel.open)}")
 
@@ -682,6 +698,15 @@ class World:
         for kind, armed in self.armed:
             if armed.struck:
                 self.coverage.sometimes[kind] += 1
+
+    def close(self) -> None:
+        """Let go of everything, so that nothing but reference counting is needed to free it."""
+        if not self.scheduler.closed:
+            self.scheduler.close()
+        self.scheduler._watcher = None  # noqa: SLF001 - it leads back here
+        self._do.clear()
+        for peer in self.peers.values():
+            peer.link = peer.witness = None
 
     def digest(self) -> str:
         """Give a fingerprint of all that happened: every call, every transition, every byte that arrived."""
