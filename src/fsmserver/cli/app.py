@@ -173,6 +173,18 @@ def replay(
     raise typer.Exit(code)
 
 
+@app.command()
+def check(
+    traces: Annotated[list[str], typer.Argument(help="Files that serve --trace has written.")],
+    *,
+    partial: Annotated[bool, typer.Option("--partial", help="Each is a piece of a trace: connections may be open at both ends.")] = False,
+) -> None:
+    """Check that recorded traces are behaviours of the machine; say of each what its first bad line should be."""
+    from fsmserver.cli.checking import check_traces  # noqa: PLC0415
+
+    raise typer.Exit(check_traces(traces, whole=not partial))
+
+
 def main() -> None:
     """Run the command line, and say in one sentence what is wrong with it."""
     try:

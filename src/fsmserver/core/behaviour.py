@@ -21,7 +21,6 @@ One kind of machine is out of reach: a subclass whose hooks fire events, since t
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from fsmserver.core.errors import DeadlinePassed, FsmServerError, UrgentData
@@ -179,7 +178,10 @@ class _Numbers:
 
 def _birth(line: Line) -> Line:
     """Make the line that accept would have had, had it one: nothing has moved yet."""
-    return replace(line, t=line.since, event="accept", to=BIRTH.to, received=0, written=0, taken=0, outbox=0, discarded=0)
+    return Line(
+        line.since, line.connection, line.fd, "accept", BIRTH.to, BIRTH.to, (), BIRTH.interest, BIRTH.deadline, line.since,
+        received=0, written=0, taken=0, outbox=0, discarded=0, low=line.low, high=line.high,
+    )  # fmt: skip
 
 
 def _check_counts(shape: Shape, line: Line) -> None:
