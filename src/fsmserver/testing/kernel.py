@@ -24,9 +24,12 @@ from collections import deque
 from typing import Any, Final, Protocol
 
 from fsmserver.testing.faults import ArmedFault, Call, Fail, Fault, Rule, Short, Verdict
+from fsmserver.testing.patching import patched
 from fsmserver.testing.sockets import SimSocket
 from fsmserver.testing.stream import IN, Stream, os_error
 from fsmserver.testing.system import SimSystem
+
+__all__ = ["SimKernel", "patched"]
 
 FIRST_DESCRIPTOR: Final = 3
 DESCRIPTORS: Final = 1024
