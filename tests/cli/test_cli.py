@@ -1,4 +1,4 @@
-"""The command line, through real processes: what it prints, and how it ends."""
+"""The command line: what it prints, and how it ends. Wrong arguments are tried in this process, all else in real ones."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fsmserver.cli.app import main
 from fsmserver.cli.diagram import arrows, dot, markdown, mermaid
 from fsmserver.core.states import Event, State
 from fsmserver.core.table import CONNECTION
@@ -43,7 +44,6 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -58,6 +58,15 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
         (["serve", "--connections", "0"], 2, "connections must be a whole number of at least 1"),
         (["serve", "--listen", "here"], 2, "'here' needs a port"),
         (["serve", "--listen", "ftp://x:1"], 2, "is not an address"),
+        (["serve", "--listen", "fd://99999999999999999999"], 2, "is not an address"),
+        (["serve", "--listen", "fd://99999"], 1, "cannot listen on fd://99999: Bad file descriptor"),
+        (["serve", "--listen", "127.0.0.1:0/path"], 2, "'127.0.0.1:0/path' needs a port"),
+        (["serve", "--listen", "somebody@127.0.0.1:0"], 2, "'somebody@127.0.0.1:0' needs a port"),
+        (["serve", "--listen", f"{'x' * 64}.org:0"], 1, "cannot listen on tcp://xxx"),
+        (["serve", "--listen", "unix:///nowhere/at/all"], 1, "cannot listen on unix:///nowhere/at/all: No such file or directory"),
+        (["serve", "--backlog", "0"], 2, "backlog must be a whole number of at least 1"),
+        (["serve", "..:Class"], 2, "'..:Class' does not name a protocol"),
+        (["serve", "asyncio.streams:StreamReaderProtocol"], 2, "'asyncio.streams:StreamReaderProtocol' needs arguments"),
         (["serve", "--exceptional", "panic"], 2, "'panic' is not a choice of --exceptional: discard, inline, close"),
         (["serve", "--when-full", "panic"], 2, "'panic' is not a choice of --when-full: wait, refuse"),
         (["serve", "--show", "nothing"], 2, "'nothing' cannot be shown; there are rounds and transitions"),
@@ -67,15 +76,50 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
         (["connect", "nowhere"], 2, "needs a port"),
         (["connect", "unix:///x"], 2, "is not HOST:PORT"),
         (["connect", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1: Connection refused"),
+        (["connect", f"{'x' * 64}.org:1"], 1, "cannot connect to xxx"),
         (["diagram", "--format", "oil"], 2, "there is no format 'oil'"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_sentence(arguments: list[str], code: int, sentence: str) -> None:
-    done = command(*arguments)
-    words = done.stderr.decode()
-    assert done.returncode == code, words
+def test_what_is_wrong_is_said_in_one_sentence(
+    arguments: list[str], code: int, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main_here(arguments, monkeypatch) == code
+    words = capsys.readouterr().err
     assert sentence in words
     assert len(words.splitlines()) == 1
+
+
+def main_here(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> object:
+    """Run the command line in this process; give its exit code."""
+    monkeypatch.setattr(sys, "argv", ["fsmserver", *arguments])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("raise SystemExit(3)", "cannot be imported: SystemExit: 3"),
+        ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
+        ("def wrong(:", "cannot be imported: SyntaxError"),
+        ("import nothing_of_this_name", "cannot be imported: No module named 'nothing_of_this_name'"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named(
+    text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken_module.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main_here(["serve", "broken_module:Class"], monkeypatch) == 2
+    assert f"the module 'broken_module' {sentence}" in capsys.readouterr().err
+
+
+def test_what_is_wrong_ends_the_process_with_its_code() -> None:
+    done = command("serve", "nowhere:Class")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"fsmserver: the module 'nowhere' cannot be imported: No module named 'nowhere'\n"
 
 
 @pytest.mark.slow
@@ -128,6 +172,51 @@ def test_connect_says_so_when_the_server_goes_first() -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "--show rounds >/dev/full"])
+def test_a_server_whose_standard_streams_are_gone_serves(redirection: str) -> None:
+    """An inherited socket tells the port, where no output can."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        line = f"exec {sys.executable} -m fsmserver serve --listen fd://{listener.fileno()} {redirection}"
+        with subprocess.Popen(["sh", "-c", line], pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL) as process:
+            try:
+                with socket.create_connection(listener.getsockname(), timeout=PATIENCE_S) as client:
+                    client.sendall(b"x")
+                    assert client.recv(100) == b"x"
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(PATIENCE_S) == 0
+            finally:
+                process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_trace_on_a_full_disk_is_given_up_and_the_server_goes_on() -> None:
+    with serving("--quiet", "--trace", "/dev/full") as (process, port):
+        assert command("connect", f"127.0.0.1:{port}", given=b"hi").stdout == b"hi"
+        assert command("connect", f"127.0.0.1:{port}", given=b"hi").stdout == b"hi"
+        code, _, err = end(process)
+    assert code == 0
+    assert err.count("the trace /dev/full ends here: No space left on device; the server goes on without it") == 1
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_client_tells_its_own_streams_from_the_server() -> None:
+    with serving() as (_, port):
+
+        def redirected(redirection: str) -> tuple[int, bytes, bytes]:
+            line = f"exec {sys.executable} -m fsmserver connect 127.0.0.1:{port} {redirection}"
+            done = subprocess.run(["sh", "-c", line], input=b"hi", capture_output=True, timeout=PATIENCE_S, check=False)
+            return done.returncode, done.stdout, done.stderr
+
+        assert redirected("<&-") == (0, b"", b"")
+        assert redirected(">&-") == (0, b"", b"")
+        assert redirected(">/dev/full") == (1, b"", b"fsmserver: standard output: No space left on device\n")
+
+
+@pytest.mark.slow
+@pytest.mark.network
 def test_replies_in_flight_arrive_when_it_is_told_to_stop() -> None:
     with serving("--quiet") as (process, port), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
         client.sendall(b"x" * 100_000)
@@ -170,8 +259,7 @@ def test_every_arrow_of_the_table_is_in_every_drawing() -> None:
     assert all(state in markdown() for state in State if state is not State.CLOSED)
 
 
-@pytest.mark.slow
-def test_the_command_draws() -> None:
-    assert command("diagram").stdout.decode() == mermaid()
-    assert command("diagram", "--format", "markdown").stdout.decode() == markdown()
-    assert command("diagram", "--format", "dot").stdout.decode() == dot()
+@pytest.mark.parametrize(("form", "drawing"), [("mermaid", mermaid()), ("markdown", markdown()), ("dot", dot())])
+def test_the_command_draws(form: str, drawing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_here(["diagram", "--format", form], monkeypatch) == 0
+    assert capsys.readouterr().out == drawing

@@ -178,3 +178,8 @@ def test_serve_is_all_one_needs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Server, "start", start)
     assert serve(Echo, port=0)
+
+
+def test_whoever_is_told_that_it_is_ready_may_send_a_signal() -> None:
+    with Server(Echo, HERE, limits=BRISK) as server:
+        assert server.run(handle_signals=True, when_ready=lambda: signal.raise_signal(signal.SIGTERM))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from fsmserver.cli.streams import fill_standard_streams
 from fsmserver.core.limits import DEFAULT, Limits
 
 WRONG_ARGUMENT: Final = 2
@@ -187,6 +188,7 @@ def check(
 
 def main() -> None:
     """Run the command line, and say in one sentence what is wrong with it."""
+    fill_standard_streams()
     try:
         code = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):

@@ -7,6 +7,8 @@ import os
 import select
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from fsmserver.core.connection import ConnectionFSM
@@ -15,17 +17,24 @@ from fsmserver.runtime.link import address_words
 PIECE_BYTES: Final = 64 * 1024
 
 
+class StreamFailed(Exception):
+    """Standard input or output failed, not the server; the sentence says which and how."""
+
+
 def run_client(host: str, port: int) -> int:
     """Talk until the server has said its last word; give the exit code: 1 if the server went first."""
     try:
         sock = socket.create_connection((host, port))
-    except OSError as error:
-        sys.stderr.write(f"fsmserver: cannot connect to {address_words((host, port))}: {error.strerror or error}\n")
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host can have such a name
+        sys.stderr.write(f"fsmserver: cannot connect to {address_words((host, port))}: {getattr(error, 'strerror', None) or error}\n")
         return 1
     with sock:
         sock.setblocking(False)
         try:
             return talk(sock, sys.stdin.fileno(), sys.stdout.fileno())
+        except StreamFailed as error:
+            sys.stderr.write(f"fsmserver: {error}\n")
+            return 1
         except OSError:
             return server_down()
 
@@ -35,6 +44,7 @@ def talk(sock: socket.socket, source: int, sink: int) -> int:
 
     Raises:
         OSError: the connection failed.
+        StreamFailed: `source` cannot be read, or `sink` takes no more.
 
     """
     fsm = ConnectionFSM()
@@ -44,21 +54,23 @@ def talk(sock: socket.socket, source: int, sink: int) -> int:
         inputs: list[socket.socket | int] = [sock, source] if asking else [sock]
         readable, writable, _ = select.select(inputs, [sock] if fsm.wants_write else [], [])
         if source in readable:
-            _take(fsm, os.read(source, PIECE_BYTES))
+            with failing_as("standard input"):
+                data = os.read(source, PIECE_BYTES)
+            _take(fsm, data)
         if writable:
             _offer(fsm, sock)
         if fsm.wants_fin:
             sock.shutdown(socket.SHUT_WR)
             fsm.fin_sent()
         if sock in readable:
-            data = _receive(sock)
-            if data == b"":
+            reply = _receive(sock)
+            if reply == b"":
                 if not fsm.outbox.sealed:
                     return server_down()
                 fsm.eof()
-            elif data:
-                fsm.receive(data)
-                _print(sink, data)
+            elif reply:
+                fsm.receive(reply)
+                _print(sink, reply)
     return 0
 
 
@@ -86,8 +98,18 @@ def _receive(sock: socket.socket) -> bytes | None:
 
 def _print(sink: int, data: bytes) -> None:
     view = memoryview(data)
-    while view:
-        view = view[os.write(sink, view) :]
+    with failing_as("standard output"):
+        while view:
+            view = view[os.write(sink, view) :]
+
+
+@contextmanager
+def failing_as(name: str) -> Iterator[None]:
+    """Tell the failure of a standard stream from a failure of the connection."""
+    try:
+        yield
+    except OSError as error:
+        raise StreamFailed(f"{name}: {error.strerror}") from error
 
 
 def server_down() -> int:

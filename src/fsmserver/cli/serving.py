@@ -1,17 +1,19 @@
 """Running a server from the command line: finding the protocol, saying what happens, and the exit code."""
 
 import importlib
+import inspect
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from typing import Any, Final, TextIO
 
+from fsmserver.cli.streams import say
 from fsmserver.core.connection import ConnectionFSM
 from fsmserver.core.limits import Limits
 from fsmserver.core.states import Event, State
-from fsmserver.runtime.binding import Endpoint, parse_endpoint
+from fsmserver.runtime.binding import BindError, Endpoint, parse_endpoint
 from fsmserver.runtime.link import Link, address_words
 from fsmserver.runtime.ports import EXCEPTIONAL, READABLE, WRITABLE
 from fsmserver.runtime.scheduler import Round
@@ -51,20 +53,23 @@ def run_server(
     with ExitStack() as stack:
         watchers: list[Watcher] = []
         if trace is not None:
-            watchers.append(Trace(stack.enter_context(open_trace(trace))))
+            watchers.append(stack.enter_context(traced(trace)))
         if "transitions" in show:
             watchers.append(show_transition)
-        server = Server(
-            factory, *endpoints, limits=limits, watcher=all_of(watchers), on_round=show_round if "rounds" in show else None, **options
-        )
-        stack.callback(server.close)
+        on_round = show_round if "rounds" in show else None
         try:
-            server.start()
+            server = stack.enter_context(Server(factory, *endpoints, limits=limits, watcher=all_of(watchers), on_round=on_round, **options))
+        except BindError as error:
+            return refuse(str(error))
         except OSError as error:
-            sys.stderr.write(f"fsmserver: {error}\n")
-            return 1
-        announce(server)
-        return 0 if server.run(handle_signals=True) else 1
+            return refuse(f"cannot serve: {error.strerror}")
+        return 0 if server.run(handle_signals=True, when_ready=lambda: announce(server)) else 1
+
+
+def refuse(sentence: str) -> int:
+    """Say why there is no server; give the exit code."""
+    sys.stderr.write(f"fsmserver: {sentence}\n")
+    return 1
 
 
 def find_protocol(name: str) -> Callable[[], object]:
@@ -75,7 +80,7 @@ def find_protocol(name: str) -> Callable[[], object]:
 
     """
     module_name, _, class_name = name.partition(":")
-    if not module_name or not class_name:
+    if not all(part.isidentifier() for part in (*module_name.split("."), *class_name.split("."))):
         raise ValueError(f"{name!r} does not name a protocol: write module:Class")
     if "" not in sys.path:
         sys.path.insert(0, "")
@@ -83,7 +88,7 @@ def find_protocol(name: str) -> Callable[[], object]:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:
         raise ValueError(f"the module {module_name!r} cannot be imported: {error}") from error
-    except Exception as error:  # whatever a module raises when it is imported, the user wants to read it as a sentence
+    except (Exception, SystemExit) as error:  # whatever a module raises when it is imported, the user wants to read it as a sentence
         raise ValueError(f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}") from error
     for part in class_name.split("."):
         if not hasattr(found, part):
@@ -93,7 +98,53 @@ def find_protocol(name: str) -> Callable[[], object]:
         raise ValueError(f"{name!r} is not a class or a function that makes protocols")  # noqa: TRY004 - the argument is wrong
     if isinstance(found, type) and not any(hasattr(found, callback) for callback in CALLBACKS):
         raise ValueError(f"{name!r} is not a protocol: it has none of the methods {', '.join(CALLBACKS)}")
-    return found  # type: ignore[no-any-return] # it is callable; calling it without arguments is tried below
+    if not can_be_called_without_arguments(found):
+        raise ValueError(f"{name!r} needs arguments: name a function without any that makes the protocol")
+    return found  # type: ignore[no-any-return] # it is callable
+
+
+def can_be_called_without_arguments(function: Callable[..., object]) -> bool:
+    """Tell whether `function()` is possible, without doing it."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # written in C, and does not say
+    return True
+
+
+@contextmanager
+def traced(path: str) -> Iterator[Watcher]:
+    """Open the trace, and give what writes to it. A trace that fails under way, such as on a full disk, is given up with a line in the log.
+
+    Raises:
+        ValueError: it cannot be opened; the sentence says why.
+
+    """
+    file = open_trace(path)
+    trace: Watcher | None = Trace(file)
+
+    def watch(link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
+        nonlocal trace
+        if trace is not None:
+            try:
+                trace(link, fsm, origin, event)
+            except OSError as error:
+                trace = None
+                give_up(error)
+
+    def give_up(error: OSError) -> None:
+        logging.getLogger(__name__).error("the trace %s ends here: %s; the server goes on without it", path, error.strerror)
+
+    try:
+        yield watch
+    finally:
+        try:
+            file.close()
+        except OSError as error:
+            if trace is not None:
+                give_up(error)
 
 
 def open_trace(path: str) -> TextIO:
@@ -104,7 +155,8 @@ def open_trace(path: str) -> TextIO:
 
     """
     try:
-        return open(path, "w", encoding="utf-8")  # noqa: PTH123 - the caller closes it
+        # A line at a time, so that it can be followed, and is whole if the process is killed.
+        return open(path, "w", buffering=1, encoding="utf-8")  # noqa: PTH123 - the caller closes it
     except OSError as error:
         raise ValueError(f"the trace cannot be written to {path!r}: {error.strerror}") from error
 
@@ -142,9 +194,3 @@ def show_transition(link: Link, fsm: ConnectionFSM, origin: State, event: Event)
     """Print a transition."""
     holds = f", holding {' and '.join(fsm.holds.words)}" if fsm.holds else ""
     say(f"{link.name}: {origin} --{event}--> {fsm.state}{holds}")
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 PORTS: Final = range(65536)
 
+LARGEST_INT: Final = 2**31 - 1
+"""A descriptor and a backlog are a C int. The kernel cuts the backlog down to net.core.somaxconn anyway."""
+
 ABSENT_FAMILY: Final = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
 """What a host says that has IPv6 (or IPv4) switched off: a missing family is fine while another one is there."""
 
@@ -71,7 +74,7 @@ def parse_endpoint(text: str) -> Endpoint:
         scheme, rest = "tcp", text
     if scheme == "unix" and rest:
         return Unix(rest)
-    if scheme == "fd" and rest.isdecimal():
+    if scheme == "fd" and rest.isdecimal() and int(rest) <= LARGEST_INT:
         return Inherited(int(rest))
     if scheme == "tcp":
         return _parse_tcp(text, rest)
@@ -81,7 +84,7 @@ def parse_endpoint(text: str) -> Endpoint:
 def _parse_tcp(text: str, rest: str) -> Tcp:
     try:
         parts = urlsplit(f"//{rest}")
-        port = parts.port
+        port = parts.port if parts.netloc == rest and "@" not in rest else None
     except ValueError:
         port = None
     if port is None:
@@ -98,6 +101,7 @@ def bind(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
         BindError: it is in use, not ours, not permitted, or does not exist.
 
     """
+    backlog = min(backlog, LARGEST_INT)
     try:
         match endpoint:
             case Tcp():

@@ -117,11 +117,12 @@ class Server:
             raise RuntimeError("the server has no address before start()")
         return self.addresses[0]
 
-    def run(self, *, handle_signals: bool = False) -> bool:
+    def run(self, *, handle_signals: bool = False, when_ready: Callable[[], object] | None = None) -> bool:
         """Serve in this thread until stopped; give True if every connection ended by itself.
 
         With `handle_signals` (in the main thread only) SIGINT and SIGTERM stop the server and a second one aborts it;
-        the former handlers are put back at the end.
+        the former handlers are put back at the end. `when_ready` is called before the first round, when clients are
+        queued already and signals are handled: whoever is told then may connect, and may send a signal.
 
         Raises:
             RuntimeError: this is a fork of the process that made the server; make a server in the child instead.
@@ -133,6 +134,8 @@ class Server:
             self.start()
         former = self._take_signals() if handle_signals else {}
         try:
+            if when_ready is not None:
+                when_ready()
             while not self._stopped:
                 self.scheduler.round()
                 if self._stopping and not self.scheduler.links:
