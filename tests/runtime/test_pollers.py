@@ -66,6 +66,16 @@ def test_what_is_muted_is_silent_until_its_interest_changes(poller: Poller, pair
     poller.remove(fd)
 
 
+def test_what_is_removed_is_silent_though_a_duplicate_keeps_it_open(poller: Poller, pair: Pair) -> None:
+    fd = pair[0].fileno()
+    poller.add(fd, READ)
+    pair[1].send(b"x")
+    poller.remove(fd)
+    assert not poller.wait(0)
+    poller.remove(fd)
+    assert (poller.inputs, poller.outputs) == (set(), set())
+
+
 def test_nobody_is_always_first(poller: Poller) -> None:
     pairs = [socket.socketpair() for _ in range(3)]
     for ours, theirs in pairs:
