@@ -298,9 +298,12 @@ class _Drive:
         self.outcome = self.outcome or "returns"
         self.reports = {number: peer.report() for number, peer in self.peers.items()} | self.reports
         return Report(
-            self.outcome, self.place, self.error, tuple(self.reports.values()), self.most_held_bytes, self.newcomer_served,
+            self.outcome, self.place, self.error, self._peer_reports(), self.most_held_bytes, self.newcomer_served,
             self.left_open, self.done, self.waits, kernel.clock() - began_s, tuple(self._findings()),
         )  # fmt: skip
+
+    def _peer_reports(self) -> tuple[PeerReport, ...]:
+        return tuple(report for number, report in self.reports.items() if number != NEWCOMER)
 
     # Where the world turns.
 

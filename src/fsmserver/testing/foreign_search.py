@@ -10,7 +10,7 @@ from fsmserver.testing.foreign import Finding, Program, Report, drive
 from fsmserver.testing.foreign_scripts import HELD_BYTES, KINDS, Host, Script, random_script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def run(program: Program, script: Script, *, held_bytes: int = HELD_BYTES) -> Report:
@@ -33,18 +33,18 @@ class Found:
         return f"{self.finding}, found in run {self.runs}, after {self.operations} operations and {self.cpu_s:.3f} CPU seconds"
 
 
-def search(program: Program, seeds: Iterable[int], *, held_bytes: int = HELD_BYTES) -> dict[str, Found]:
-    """Run the scripts of `seeds`; give each different finding, by what it says, in the order in which they were found."""
-    found: dict[str, Found] = {}
+def search(program: Program, seeds: Iterable[int], *, held_bytes: int = HELD_BYTES) -> Iterator[Found]:
+    """Run the scripts of `seeds`; give each different finding when it is met for the first time."""
+    known: set[Finding] = set()
     operations = 0
     began_s = time.process_time()
     for runs, seed in enumerate(seeds, start=1):
         report = run(program, random_script(seed), held_bytes=held_bytes)
         operations += report.operations
         for finding in report.findings:
-            if str(finding) not in found:
-                found[str(finding)] = Found(finding, seed, runs, operations, time.process_time() - began_s)
-    return found
+            if finding not in known:
+                known.add(finding)
+                yield Found(finding, seed, runs, operations, time.process_time() - began_s)
 
 
 def reduce(program: Program, script: Script, finding: Finding, *, held_bytes: int = HELD_BYTES) -> Script:
