@@ -281,3 +281,17 @@ def test_closing_aborts_everybody() -> None:
     assert_no_leaks(world)
     assert (first.lost, second.lost) == ([None], [None])
     assert backlog.closes == 1
+
+
+def test_a_socket_that_fails_to_close_after_a_failed_factory_stops_nobody() -> None:
+    world = make_world()
+
+    def fails() -> object:
+        raise ValueError("no protocol")
+
+    listening, _ = world.listen(fails)
+    for _ in range(2):
+        listening.connect().close_error = OSError(errno.EIO, "not closed well")
+    world.rounds(2)
+    assert not listening.backlog
+    assert_no_leaks(world)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fsmserver.core.connection import ConnectionFSM
 from fsmserver.core.reasons import AGAIN, ErrnoClass, Who, classify
 from fsmserver.core.states import Interest
-from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE, Address, Socket
+from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE, Address, ListeningSocket, Socket
 from fsmserver.runtime.timers import NEVER_TICK
 from fsmserver.runtime.transport import Transport
 
@@ -336,12 +336,17 @@ class Link:
             with suppress(OSError):
                 if reason.with_reset:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            with suppress(OSError):  # close is never retried: the descriptor is gone whatever it says
-                sock.close()
+            close_quietly(sock)
 
     def __repr__(self) -> str:
         """Show the name and the machine."""
         return f"<Link {self.name}: {self.fsm!r}>"
+
+
+def close_quietly(sock: Socket | ListeningSocket) -> None:
+    """Close a socket, whatever it says of it: the descriptor is gone all the same, and closing is never tried again."""
+    with suppress(OSError):
+        sock.close()
 
 
 def address_words(address: Address) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from fsmserver.core.errors import IllegalTransition
 from fsmserver.core.listening import LISTENER, listener_interest
 from fsmserver.core.reasons import ErrnoClass, classify_accept
 from fsmserver.core.states import Interest, ListenerEvent
-from fsmserver.runtime.link import address_words
+from fsmserver.runtime.link import address_words, close_quietly
 from fsmserver.runtime.ports import Address, ListeningSocket, Socket
 
 if TYPE_CHECKING:
@@ -108,8 +107,7 @@ class Listener:
             why = f"{scheduler.poller.name} cannot watch descriptors from {scheduler.poller.ceiling} on"
             self._tell("refuses connections", why if scheduler.room else self._full())
             scheduler.counts.refused += 1
-            with suppress(OSError):
-                sock.close()
+            close_quietly(sock)
         else:
             scheduler.admit(sock, peername, self.protocol_factory)
 
@@ -152,8 +150,7 @@ class Listener:
 
     def bury(self) -> None:
         """Close the socket."""
-        with suppress(OSError):
-            self.sock.close()
+        close_quietly(self.sock)
 
     def __repr__(self) -> str:
         """Show the address and the state."""

@@ -28,7 +28,7 @@ LEAST_EVENTS: Final = 64
 # By interest, since a look-up costs a tenth of an `&` of flags.
 READS: Final = tuple(bool(interest & Interest.READ) for interest in range(4))
 WRITES: Final = tuple(bool(interest & Interest.WRITE) for interest in range(4))
-POLL_MASKS: Final = tuple((READABLE | EXCEPTIONAL if READS[interest] else 0) | (WRITABLE if WRITES[interest] else 0) for interest in range(4))
+POLL_MASKS: Final = tuple((READABLE | EXCEPTIONAL) * reads | WRITABLE * writes for reads, writes in zip(READS, WRITES, strict=True))
 
 
 class _Watched:

@@ -23,7 +23,7 @@ from fsmserver.core.states import Interest
 from fsmserver.runtime.capacity import connection_limit
 from fsmserver.runtime.handshake import Gate, Handshake
 from fsmserver.runtime.journal import Journal
-from fsmserver.runtime.link import Link
+from fsmserver.runtime.link import Link, close_quietly
 from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import make_poller
 from fsmserver.runtime.ports import READABLE, Address, Clock, Poller, Socket, Waker
@@ -307,10 +307,10 @@ class Scheduler:
                 handshake = self._handshake()
             link = self._take_in(sock, peername)
         except (SystemExit, KeyboardInterrupt):
-            sock.close()
+            close_quietly(sock)
             raise
         except BaseException as error:  # noqa: BLE001 - a factory may raise anything; it costs this one connection
-            sock.close()
+            close_quietly(sock)
             self.counts.accept_errors += 1
             if prepared:  # before, it is only that the peer is gone already
                 self.journal.not_admitted(str(peername), error, self.now_s)
