@@ -37,6 +37,7 @@ KINDS: Final[dict[str, Kind]] = {
     # What peers do. The first argument is the peer's number and is not drawn from a list.
     "connect": Kind("peer", 7, ((0, 0, 0, 16, 60), (0, 0, 0, 16, 60)), "a peer connects; its buffers for sending and receiving, 0: usual"),
     "say": Kind("peer", 30, (SIZES,), "a peer sends so many bytes, as far as its buffer has room"),
+    "tell": Kind("peer", 0, (("",),), "a peer sends these bytes, written as latin-1; for scripts of a protocol's own, never drawn"),
     "chat": Kind(
         "peer",
         2,

@@ -25,9 +25,17 @@ from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import EpollPoller, PollPoller, make_poller
 from fsmserver.runtime.scheduler import Scheduler
 from fsmserver.runtime.waker import SocketWaker
-from fsmserver.testing.coverage import Coverage
+from fsmserver.testing.coverage import POSSIBLE_PAIRS, Coverage
 from fsmserver.testing.faults import ArmedFault, Delay, Fail, Fault, Short
-from fsmserver.testing.invariants import ROUNDS_TO_NOTICE, InvariantViolated, check_closed, check_event, check_round
+from fsmserver.testing.invariants import (
+    BACKPRESSURE,
+    ROUNDS_TO_NOTICE,
+    InvariantViolated,
+    check_closed,
+    check_event,
+    check_farewell,
+    check_round,
+)
 from fsmserver.testing.kernel import DESCRIPTORS, HOME, SimKernel
 from fsmserver.testing.operations import KINDS, NAMELESS, Operation
 from fsmserver.testing.witness import BufferedWitness, HandlerError, Witness, recorded
@@ -104,6 +112,7 @@ class Peer:
         self.heard_end = False
         self.half_open = False
         self.sealed = False
+        self.tampered = False
         self.failing = 0
         self.checked = False
         self.troubles: dict[str, tuple[str, Any]] = {}
@@ -176,13 +185,12 @@ class World:
         self.live: list[Peer] = []
         self.strangers: set[int] = set()
         self.armed: list[tuple[str, ArmedFault]] = []
-        self.last_event: dict[int, tuple[State, Event]] = {}
         self.overdue: Counter[int] = Counter()
         self.exhausted_until_us = 0
         self.messages = 0
         self.rounds = 0
-        self.checked = 0
         self.operations = 0
+        self.inside = 0
         self.factory_failures = 0
         self.handshake_failures = 0
         self.preface_bytes = PREFACE_BYTES if config.handshake else 0
@@ -217,18 +225,17 @@ class World:
             name: (getattr(self, f"_do_{name}"), name in NAMELESS or name == "connect") for name in KINDS
         }
 
+    @property
+    def checked(self) -> int:
+        """How many transitions and rounds were checked."""
+        return len(self.transitions) + self.rounds
+
     # What the scheduler tells.
 
     def _watch(self, link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
-        number = link.number
-        self.checked += 1
-        self.transitions.append((self.scheduler.now_s, number, origin, event))
-        before = self.last_event.get(number)
-        if before is not None:
-            self.coverage.pairs[before[0], before[1], event] += 1
-        self.last_event[number] = (origin, event)
+        self.transitions.append((self.scheduler.now_s, link.number, origin, event))
         try:
-            check_event(link, fsm, origin, event)
+            check_event(self, link, fsm, origin, event)
         except InvariantViolated as violation:
             self.violation = self.violation or violation
 
@@ -274,15 +281,18 @@ class World:
         """
         if self.exhausted_until_us and self.kernel.now_us >= self.exhausted_until_us:
             self.kernel.descriptors, self.exhausted_until_us = DESCRIPTORS, 0
+        scheduler, counts = self.scheduler, self.scheduler.counts
         expecting = self._expect_service() if not self.kernel.rules else ()
-        self.scheduler.round(longest_s)
+        before, accepted = dict(scheduler.links), counts.accepted + counts.refused
+        scheduler.round(longest_s)
         self.rounds += 1
-        self.checked += 1
         if self.violation is not None:
             raise self.violation
         check_round(self)
         for link, before_bytes in expecting:
             self._check_served(link, before_bytes)
+        if counts.accepted + counts.refused != accepted:
+            self._check_accepted(before, counts.accepted + counts.refused - accepted)
         self._look_at_peers()
         if self.listener.state is ListenerState.EXHAUSTED:
             self.coverage.sometimes["exhaust"] += 1
@@ -297,6 +307,13 @@ class World:
             and not peer.link.touched
             and peer.ours.readiness() & 1
         ]
+
+    def _check_accepted(self, before: dict[int, Link], accepted: int) -> None:
+        if accepted > self.scheduler.limits.accepts_per_round:
+            raise InvariantViolated(7, f"{accepted} connections were accepted in one round, while others waited")
+        for fd, link in self.scheduler.links.items():
+            if before.get(fd, link) is not link:
+                raise InvariantViolated(3, f"the descriptor {fd} was used again in the round in which it was closed, by {link.name}")
 
     def _check_served(self, link: Link, before_bytes: int) -> None:
         fsm = link.fsm
@@ -317,8 +334,13 @@ class World:
                     peer.checked = True
                     self._check_end(peer)
                 over = over or peer.gone
-            elif peer.ours.error and not peer.ours.unread:
-                self._count_failing(peer)
+            else:
+                if peer.ours.error and not peer.ours.unread:
+                    self._count_failing(peer)
+                if peer.witness is not None and peer.witness.paused != (link.fsm._holds & BACKPRESSURE > 0):  # noqa: SLF001 - as a number
+                    raise InvariantViolated(
+                        5, f"{link.fsm!r} of {link.name} was {'' if peer.witness.paused else 'not '}told to pause writing"
+                    )
             if peer.gone and link is None and peer.ours.orphan:
                 over = True
         if over:
@@ -340,7 +362,6 @@ class World:
         error = reason.error
         if isinstance(error, OSError) and error.errno is not None:
             self.coverage.errnos[error.errno] += 1
-        self.last_event.pop(peer.link.number, None)
 
     # Operations.
 
@@ -493,7 +514,9 @@ class World:
         transport = self._transport(peer)
         if transport is None:
             return False
+        self.inside += 1
         getattr(transport, name)(*args)
+        self.inside -= 1
         return None
 
     # Faults.
@@ -518,6 +541,7 @@ class World:
         return self._arm("short_send", "send", Short(size_bytes), peer, times)
 
     def _do_fail_recv(self, peer: Peer, number: int) -> bool | None:
+        peer.tampered = True
         return self._arm("fail_recv", "recv", Fail(number), peer)
 
     def _do_false_recv(self, peer: Peer, number: int) -> bool | None:
@@ -654,6 +678,7 @@ class World:
             if not self.live and not self.scheduler.links:
                 break
         self._check_nothing_left()
+        self._check_pairs()
         self._count_faults()
 
     def _part(self, peer: Peer) -> None:
@@ -672,10 +697,24 @@ class World:
 
     def _check_all_arrived(self, peer: Peer) -> None:
         link = peer.link
-        if link is None or not link.fsm.closed or not link.fsm.close_reason.graceful or not peer.heard_end:
+        if link is None or not link.fsm.closed or not link.fsm.close_reason.graceful:
+            return
+        check_farewell(peer)
+        if not peer.heard_end:
             return
         if peer.got_bytes != len(link.fsm.written):
             raise InvariantViolated(4, f"{link.name} finished gracefully; its peer got {peer.got_bytes} of {len(link.fsm.written)} bytes")
+
+    def _check_pairs(self) -> None:
+        last: dict[int, tuple[State, Event]] = {}
+        pairs = self.coverage.pairs
+        for _, number, origin, event in self.transitions:
+            before = last.get(number)
+            if before is not None:
+                pairs[before[0], before[1], event] += 1
+            last[number] = (origin, event)
+        for pair in pairs.keys() - POSSIBLE_PAIRS:
+            raise InvariantViolated(2, f"{pair[0]} {pair[1]} was followed by {pair[2]}, which the holds do not allow")
 
     def _check_nothing_left(self) -> None:
         scheduler = self.scheduler
