@@ -15,24 +15,33 @@ Each violation names its invariant by number, as the design does, and says in a 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
-from fsmserver.core.states import Event, Hold, State
-from fsmserver.core.table import CONNECTION, SENDING
+from fsmserver.core.reasons import AGAIN
+from fsmserver.core.states import Event, Hold, Interest, State
+from fsmserver.core.table import CONNECTION, DEADLINE, INTEREST, SENDING
+from fsmserver.runtime.pollers import READS, WRITES
 from fsmserver.runtime.timers import NEVER_TICK, TICK_S
 
 if TYPE_CHECKING:
     from fsmserver.core.connection import ConnectionFSM
+    from fsmserver.core.reasons import CloseReason
     from fsmserver.runtime.link import Link
-    from fsmserver.testing.world import World
+    from fsmserver.testing.stream import Stream
+    from fsmserver.testing.world import Peer, World
 
 ARROWS: Final = CONNECTION.arrows
 BACKPRESSURE: Final = Hold.BACKPRESSURE.value
+CLOSED: Final = State.CLOSED
 LATE_TICKS: Final = 2
 """A deadline is armed at most a tick late, and its round may end a tick after that."""
 
 ROUNDS_TO_EXPIRE: Final = 4
 """When many deadlines pass at once, each round handles a bounded number of them."""
+
+SLACK_S: Final = 1e-6
+"""Times are sums of floating-point numbers."""
 
 ROUNDS_TO_NOTICE: Final = 4
 """A failed connection is noticed in the round that reports it; before that come what it still holds, and its FIN."""
@@ -51,22 +60,51 @@ class InvariantViolated(AssertionError):
         return f"invariant {self.number}: {self.finding}"
 
 
-def check_event(link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
+def check_event(world: World, link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
     """Check one connection after a transition.
 
     Raises:
         InvariantViolated: something does not hold.
 
     """
-    state, outbox = fsm.state, fsm.outbox
+    state = fsm.state
     if ARROWS[origin].get(event) is not state:
         raise InvariantViolated(1, f"{origin} --{event}--> {state} is not in the table, of {link.name}")
-    if (state in SENDING) != (outbox.size_bytes > 0):
+    if (state in SENDING) != (fsm.outbox.size_bytes > 0):
         raise InvariantViolated(1, f"{fsm!r} of {link.name} after {event}")
-    if state is State.CLOSED and (fsm.close_reason is None or fsm.close_reason.event is not event):
-        raise InvariantViolated(3, f"{link.name} is closed by {event} and gives {fsm.close_reason} as the reason")
-    if event is Event.FINISH and outbox.discarded_bytes:
-        raise InvariantViolated(4, f"{link.name} finished gracefully and discarded {outbox.discarded_bytes} bytes")
+    if event in BECAUSE:
+        BECAUSE[event](world, link, fsm)
+
+
+def _check_eof(_: World, link: Link, __: ConnectionFSM) -> None:
+    if not _stream(link).fin_received and not _stream(link).over:
+        raise InvariantViolated(4, f"the end of {link.name} was noticed, and its peer has not ended")
+
+
+def _check_expiry(world: World, link: Link, fsm: ConnectionFSM) -> None:
+    now_s, limits = world.scheduler.now_s, fsm.limits
+    limit = getattr(fsm.close_reason and fsm.close_reason.error, "limit", "lifetime_s")
+    since_s = fsm._born_s if limit == "lifetime_s" else fsm.since_s  # noqa: SLF001 - what it was judged by
+    if since_s + getattr(limits, limit) > now_s + SLACK_S:
+        raise InvariantViolated(8, f"{limit} of {link.name} expired at {now_s:.3f} s, and it runs from {since_s:.3f} s")
+
+
+def _check_reset(world: World, link: Link, fsm: ConnectionFSM) -> None:
+    stream = _stream(link)
+    readable = bool(stream.unread) and (stream.urgent != 0 or stream.inline or len(stream.unread) > 1)
+    peer = world.by_name.get(link.peername)
+    reason = fsm.close_reason
+    if readable and reason is not None and reason.state is State.READING and not fsm._holds and not (peer is None or peer.tampered):  # noqa: SLF001 - as a number
+        raise InvariantViolated(4, f"{link.name} was given up with {len(stream.unread)} bytes before the reset that nobody has read")
+
+
+BECAUSE: Final = {Event.EOF: _check_eof, Event.EXPIRE: _check_expiry, Event.RESET: _check_reset}
+"""What has to be true in the world for an event to be raised."""
+
+
+def _stream(link: Link) -> Stream:
+    stream: Stream = link.sock.stream  # type: ignore[union-attr] # an open link has a SimSocket
+    return stream
 
 
 def check_round(world: World) -> None:
@@ -79,58 +117,70 @@ def check_round(world: World) -> None:
     scheduler = world.scheduler
     if scheduler.touched or scheduler.eased:
         raise InvariantViolated(2, "something is left to be settled at the end of a round")
-    reading, writing = set(), set()
-    for fd, link in scheduler.links.items():
-        check_open(world, fd, link)
-        if link.fsm.wants_read:
+    links = scheduler.links
+    reading = {world.waker_fd}
+    writing = set()
+    for fd, link in links.items():
+        interest = check_open(world, fd, link)
+        if READS[interest]:
             reading.add(fd)
-        if link.fsm.wants_write:
+        if WRITES[interest]:
             writing.add(fd)
+    for listener in scheduler.listeners:
+        if listener.interest:
+            reading.add(listener.fd)
     check_sets(world, reading, writing)
+    if len(links) > scheduler.most_connections:
+        raise InvariantViolated(5, f"{len(links)} connections are open, and the limit is {scheduler.most_connections}")
     opened = len(world.kernel.open) - len(world.strangers)
-    expected = world.base_descriptors + len(scheduler.listeners) + len(scheduler.links)
+    expected = world.base_descriptors + len(scheduler.listeners) + len(links)
     if opened != expected:
         raise InvariantViolated(6, f"{opened} descriptors are open, and {expected} are accounted for")
 
 
-def check_open(world: World, fd: int, link: Link) -> None:
-    """Check one connection that is not closed.
+def check_open(world: World, fd: int, link: Link) -> Interest:
+    """Check one connection that is not closed; give what it has to be watched for.
 
     Raises:
         InvariantViolated: something does not hold.
 
     """
     fsm = link.fsm
-    outbox, limits = fsm.outbox, fsm.limits
-    if fsm.closed:
+    state, holds, size_bytes, limits = fsm.state, fsm._holds, fsm.outbox.size_bytes, fsm.limits  # noqa: SLF001 - this is asked in each round
+    if state is CLOSED:
         raise InvariantViolated(3, f"{link.name} is closed and still in queues")
-    if (fsm.state in SENDING) != (outbox.size_bytes > 0):
+    interest = INTEREST[state][holds]
+    if (state in SENDING) != (size_bytes > 0):
         raise InvariantViolated(1, f"{fsm!r} of {link.name}")
-    if outbox.size_bytes > limits.outbox_cap_bytes:
-        raise InvariantViolated(5, f"the outbox of {link.name} holds {outbox.size_bytes} bytes, over its cap")
-    low_bytes, high_bytes = fsm.marks
-    pressed = bool(fsm._holds & BACKPRESSURE)  # noqa: SLF001 - as a number: this is asked of each connection in each round
-    if pressed != (outbox.size_bytes > (low_bytes if pressed else high_bytes)):
-        raise InvariantViolated(5, f"the outbox of {link.name} holds {outbox.size_bytes} bytes, marks {fsm.marks}, holds {fsm.holds.words}")
-    if fsm.lingered_bytes > limits.linger_bytes:
-        raise InvariantViolated(5, f"{link.name} has read {fsm.lingered_bytes} bytes after our FIN")
-    if link.registered != fsm.interest:
-        raise InvariantViolated(2, f"{link.name} is registered for {link.registered}, and wants {fsm.interest.words}")
-    _check_deadline(world, link)
-    if link.sock is None or world.kernel.open.get(fd) is not link.sock:
+    if link.registered != interest:
+        raise InvariantViolated(2, f"{link.name} is registered for {link.registered}, and wants {interest.words}")
+    if world.kernel.open.get(fd) is not link.sock or link.sock is None:
         raise InvariantViolated(3, f"the descriptor {fd} of {link.name} is not its own")
-
-
-def _check_deadline(world: World, link: Link) -> None:
-    limit, due_s = link.fsm.due()
-    if due_s == float("inf"):
-        return
-    if link.armed_tick == NEVER_TICK or link.armed_tick * TICK_S > due_s + TICK_S:
-        raise InvariantViolated(8, f"{limit} of {link.name} is due at {due_s:.3f} s and is not armed")
+    if size_bytes or holds:
+        _check_burden(link, fsm)
+    due_s = min(fsm.since_s + getattr(limits, DEADLINE[state][holds]), fsm._born_s + limits.lifetime_s)  # noqa: SLF001 - as the machine has it
+    armed_s = link.armed_tick * TICK_S
+    if (armed_s > due_s + TICK_S or not armed_s) and due_s != math.inf:
+        raise InvariantViolated(8, f"{DEADLINE[state][holds]} of {link.name} is due at {due_s:.3f} s and is not armed")
     if due_s + LATE_TICKS * TICK_S < world.scheduler.now_s:
         world.overdue[link.number] += 1
         if world.overdue[link.number] > ROUNDS_TO_EXPIRE:
-            raise InvariantViolated(8, f"{limit} of {link.name} was due at {due_s:.3f} s, and it is {world.scheduler.now_s:.3f} s")
+            raise InvariantViolated(8, f"{link.name} was due at {due_s:.3f} s, and it is {world.scheduler.now_s:.3f} s")
+    return interest
+
+
+def _check_burden(link: Link, fsm: ConnectionFSM) -> None:
+    size_bytes, limits, stream = fsm.outbox.size_bytes, fsm.limits, _stream(link)
+    if size_bytes > limits.outbox_cap_bytes:
+        raise InvariantViolated(5, f"the outbox of {link.name} holds {size_bytes} bytes, over its cap")
+    low_bytes, high_bytes = fsm.marks
+    pressed = bool(fsm._holds & BACKPRESSURE)  # noqa: SLF001 - as a number
+    if pressed != (size_bytes > (low_bytes if pressed else high_bytes)):
+        raise InvariantViolated(5, f"the outbox of {link.name} holds {size_bytes} bytes, marks {fsm.marks}, holds {fsm.holds.words}")
+    if fsm.lingered_bytes > limits.linger_bytes:
+        raise InvariantViolated(5, f"{link.name} has read {fsm.lingered_bytes} bytes after our FIN")
+    if size_bytes and stream.write_shut and not stream.over:
+        raise InvariantViolated(4, f"FIN was sent to {link.name} before {size_bytes} bytes of its outbox")
 
 
 def check_sets(world: World, reading: set[int], writing: set[int]) -> None:
@@ -141,35 +191,28 @@ def check_sets(world: World, reading: set[int], writing: set[int]) -> None:
 
     """
     scheduler, poller = world.scheduler, world.scheduler.poller
-    for listener in scheduler.listeners:
-        if listener.interest:
-            reading.add(listener.fd)
-    reading.add(world.waker_fd)
+    sources = scheduler._sources  # noqa: SLF001 - a token left behind is what is looked for
     if poller.inputs != reading:
         raise InvariantViolated(2, f"inputs are {sorted(poller.inputs)}, and {sorted(reading)} want to be read")
     if poller.outputs != writing:
         raise InvariantViolated(2, f"outputs are {sorted(poller.outputs)}, and {sorted(writing)} want to be written")
     known = len(scheduler.links) + len(scheduler.listeners) + 1
-    if len(scheduler._sources) != known:  # noqa: SLF001 - a token left behind is what is looked for
-        raise InvariantViolated(3, f"{len(scheduler._sources)} tokens for {known} sources")  # noqa: SLF001
+    if len(sources) != known:
+        raise InvariantViolated(3, f"{len(sources)} tokens for {known} sources")
     registered = world.registered()
-    if registered is not None:
-        _check_registered(world, registered, reading, writing)
-
-
-def _check_registered(world: World, registered: dict[int, int], reading: set[int], writing: set[int]) -> None:
+    if registered is None:
+        return
     for fd, mask in registered.items():
         if bool(mask & 1) != (fd in reading) or bool(mask & 4) != (fd in writing):
             raise InvariantViolated(2, f"the kernel watches {fd} for {mask:#x}; inputs {sorted(reading)}, outputs {sorted(writing)}")
-    missing = (reading | writing) - set(registered)
-    if missing:
-        raise InvariantViolated(2, f"the kernel does not watch {sorted(missing)}")
-    strangers = [fd for fd in registered if fd not in world.scheduler._sources]  # noqa: SLF001 - as above
-    if strangers:
-        raise InvariantViolated(2, f"the kernel still watches {strangers}, which nobody has")
+    watched = registered.keys()
+    if not (reading <= watched and writing <= watched):
+        raise InvariantViolated(2, f"the kernel does not watch {sorted((reading | writing) - watched)}")
+    if not watched <= sources.keys():
+        raise InvariantViolated(2, f"the kernel still watches {sorted(watched - sources.keys())}, which nobody has")
 
 
-def check_closed(world: World, peer: Any) -> None:
+def check_closed(world: World, peer: Peer) -> None:
     """Check, once, a connection that is closed and buried.
 
     Raises:
@@ -177,20 +220,49 @@ def check_closed(world: World, peer: Any) -> None:
 
     """
     link, witness = peer.link, peer.witness
+    fsm: Any = link.fsm
     if link.armed_tick != NEVER_TICK:
         raise InvariantViolated(3, f"{link.name} is closed and has a timer")
-    if link.fsm.outbox.size_bytes or link.fsm.state is not State.CLOSED:
-        raise InvariantViolated(3, f"{link.name} is closed and is {link.fsm!r}")
+    if fsm.outbox.size_bytes or fsm.state is not CLOSED:
+        raise InvariantViolated(3, f"{link.name} is closed and is {fsm!r}")
     if link.sock is not None or link.protocol is not None:
         raise InvariantViolated(3, f"{link.name} is closed and keeps its socket or its protocol")
     if witness is not None and witness.lost != 1:
         raise InvariantViolated(3, f"{link.name} is closed and connection_lost was called {witness.lost} times")
     if not peer.ours.orphan:
         raise InvariantViolated(3, f"{link.name} is closed and its socket is not")
-    fsm = link.fsm
     if fsm.outbox.taken_bytes != peer.ours.taken_bytes:
         raise InvariantViolated(4, f"the kernel took {peer.ours.taken_bytes} bytes of {link.name}, {fsm.outbox.taken_bytes} are counted")
     if len(fsm.written) != fsm.outbox.written_bytes:
         raise InvariantViolated(4, f"{len(fsm.written)} bytes were written to {link.name}, {fsm.outbox.written_bytes} are counted")
+    if witness is not None and not world.config.handshake and fsm.received_bytes != witness.delivered + fsm.lingered_bytes:
+        what = f"{witness.delivered} bytes were delivered and {fsm.lingered_bytes} thrown away"
+        raise InvariantViolated(4, f"of what {link.name} sent {what}, and {fsm.received_bytes} are counted")
     if link in world.scheduler.links.values():
         raise InvariantViolated(3, f"{link.name} is closed and still has its token")
+    _check_reason(world, peer, fsm.close_reason)
+
+
+def _check_reason(world: World, peer: Peer, reason: CloseReason) -> None:
+    name = peer.link.name
+    if reason.event is Event.FINISH:
+        check_farewell(peer)
+        if reason.discarded_bytes:
+            raise InvariantViolated(4, f"{name} finished gracefully and discarded {reason.discarded_bytes} bytes")
+        if not peer.ours.fin_received:
+            raise InvariantViolated(4, f"{name} finished gracefully before its peer had ended")
+    elif reason.event is Event.RESET and (not isinstance(reason.error, OSError) or reason.error.errno in AGAIN):
+        raise InvariantViolated(4, f"{name} was given up though its socket had not failed: {reason}")
+    elif reason.event is Event.EXCEPTIONAL and world.config.exceptional != "close":
+        raise InvariantViolated(4, f"{name} was closed on urgent data, and the policy is to {world.config.exceptional} it")
+
+
+def check_farewell(peer: Peer) -> None:
+    """Check that no reset follows a graceful end: it can overtake the last reply.
+
+    Raises:
+        InvariantViolated: the peer was reset.
+
+    """
+    if peer.stream.reset_received and not peer.gone:
+        raise InvariantViolated(4, f"{peer.link.name} finished gracefully, and its peer was reset")

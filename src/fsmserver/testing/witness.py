@@ -94,11 +94,14 @@ class Witness:
         if peer is not None and peer.troubles:
             self._pass_on("data_received", data)
         elif self._data_received is not None:
+            self.world.inside += 1
             try:
                 self._data_received(data)
             except Exception as error:
                 self._blame("data_received", error)
                 raise
+            finally:
+                self.world.inside -= 1
 
     def check_delivery(self, data: Any) -> None:
         """Check that `data` is what the peer sent next."""
@@ -106,6 +109,8 @@ class Witness:
         world.messages += 1
         if self.lost or not self.made:
             world.violate(3, "bytes were delivered before connection_made or after connection_lost")
+        elif self.transport._link.fsm.closing:  # noqa: SLF001 - a transport of the protocol's own may hide it
+            world.violate(3, f"bytes were delivered after the close of {self.transport!r}")
         if peer is not None:
             size_bytes = len(data)
             if peer.exact and peer.sent[self.delivered : self.delivered + size_bytes] != data:
@@ -138,17 +143,22 @@ class Witness:
         self.lost += 1
         if self.lost != 1 or not self.made:
             self.world.violate(3, "connection_lost was called twice, or without connection_made")
+        if self.world.inside:
+            self.world.violate(3, "connection_lost was called on the stack of another callback")
         self._pass_on("connection_lost", error)
 
     def _pass_on(self, name: str, *args: Any) -> Any:
         method = getattr(self.inner, name, None)
+        self.world.inside += 1
         try:
             answer = None if method is None else method(*args)
+            if self.peer is not None and name in self.peer.troubles:
+                self.world.make_trouble(self.peer, name, self.transport)
         except Exception as error:
             self._blame(name, error)
             raise
-        if self.peer is not None and name in self.peer.troubles:
-            self.world.make_trouble(self.peer, name, self.transport)
+        finally:
+            self.world.inside -= 1
         return answer
 
     def _blame(self, name: str, error: Exception) -> None:

@@ -65,6 +65,9 @@ PATIENCE_S: Final = 90
 PATTERN: Final = bytes((7 * place + 13 * (place >> 8) + (place >> 5)) & 0xFF for place in range(1 << 15))
 """What peers send, from a place of their own: bytes whose neighbours tell where they belong."""
 
+NO_FAULT: Final = Fault("close", Fail(0))
+"""What a rule that is no fault is compared as: it concerns no one descriptor."""
+
 QUIET: Final = logging.getLogger("fsmserver.simulated")
 QUIET.disabled = True
 
@@ -93,7 +96,7 @@ class Peer:
 
     __slots__ = (
         "checked", "ended", "exact", "failing", "gone", "got_bytes", "half_open", "heard_end", "link", "name", "number", "ours", "sealed",
-        "sent", "stream", "troubles", "witness",
+        "sent", "stream", "tampered", "troubles", "witness",
     )  # fmt: skip
 
     def __init__(self, number: int, stream: Stream) -> None:
@@ -358,6 +361,8 @@ class World:
 
     def _check_end(self, peer: Peer) -> None:
         check_closed(self, peer)
+        if self.kernel.rules:  # what was to happen to it must not happen to who has its number next
+            self.kernel.rules[:] = [rule for rule in self.kernel.rules if getattr(rule, "fault", NO_FAULT).fd != peer.link.fd]
         reason: CloseReason = peer.link.fsm.close_reason
         error = reason.error
         if isinstance(error, OSError) and error.errno is not None:
