@@ -6,18 +6,28 @@ standard library takes, so it is used where it is installed. What it refuses is 
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
-from typing import Any, BinaryIO, Final, get_type_hints
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Final, Literal, get_type_hints
 
 from fsmserver.core.behaviour import Behaviour, NotABehaviour
 from fsmserver.core.line import NAMES, OPTIONAL, Line
+from fsmserver.core.states import INTEREST_WORDS, Event, State
+from fsmserver.core.table import DEADLINES
 
 PIECE_BYTES: Final = 256 * 1024
 LONGEST_LINE_BYTES: Final = 1024 * 1024
 """A line of a trace has some 300 bytes; where there is no end of line for so long, this is no trace."""
 
 FINE, NO_BEHAVIOUR, UNREADABLE = 0, 1, 2
+
+WORDS: Final[Mapping[str, Iterable[str]]] = {
+    "event": [event.value for event in Event],
+    "origin": [state.value for state in State],
+    "to": [state.value for state in State],
+    "interest": INTEREST_WORDS,
+    "deadline": {limit for _, _, limit in DEADLINES},
+}
+"""What is one of a few words is not made anew in each line."""
 
 Decode = Callable[[bytes], Line]
 
@@ -55,20 +65,29 @@ def follow(path: str, behaviour: Behaviour) -> None:
         NotABehaviour: the line after the first `behaviour.lines` should not be there, or not be the last.
 
     """
-    decode, take = decoder(), behaviour.take
+    decode = decoder()
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a path as it was typed
             for piece in pieces(file):
                 lines = piece.splitlines()
                 if not piece.endswith(b"\n") and not behaviour.whole:
                     lines.pop()  # the piece ends in the middle of a line
-                for line in lines:
-                    take(decode(line))
+                follow_lines(lines, decode, behaviour)
     except ValueError as error:
         raise Unreadable(f"line {behaviour.lines + 1} is not a line of a trace: {error}") from error
     except OSError as error:
         raise Unreadable(f"it cannot be read: {error.strerror}") from error
     behaviour.end()
+
+
+def follow_lines(lines: Sequence[bytes], decode: Decode, behaviour: Behaviour) -> None:
+    """Follow some lines; what `decode` refuses is read plainly, which takes words that no machine uses, or says what is wrong."""
+    start = behaviour.lines
+    while behaviour.lines - start < len(lines):
+        try:
+            behaviour.follow(map(decode, lines[behaviour.lines - start :]))
+        except ValueError:
+            behaviour.take(decode_plainly(lines[behaviour.lines - start]))
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:
@@ -98,22 +117,10 @@ def decoder() -> Decode:
         import msgspec  # noqa: PLC0415 - an extra
     except ImportError:
         return decode_plainly
-    hints = get_type_hints(Line)
-    shape: Any = msgspec.defstruct(
-        "Line",
-        [(each.name, hints[each.name], None) if each.name in OPTIONAL else (each.name, hints[each.name]) for each in fields(Line)],
-        rename=NAMES,
-        gc=False,
-    )
-    read = msgspec.json.Decoder(shape).decode
-
-    def decode(line: bytes) -> Line:
-        try:
-            return read(line)  # type: ignore[no-any-return] # the struct was made of Line
-        except msgspec.DecodeError:
-            return decode_plainly(line)
-
-    return decode
+    kinds = get_type_hints(Line) | {name: Literal[tuple(words)] for name, words in WORDS.items()}
+    declared = [(name, kind, *((None,) if name in OPTIONAL else ())) for name, kind in kinds.items()]
+    shape: Any = msgspec.defstruct("Line", declared, rename=NAMES, gc=False)
+    return msgspec.json.Decoder(shape).decode
 
 
 def decode_plainly(line: bytes) -> Line:
@@ -123,7 +130,7 @@ def decode_plainly(line: bytes) -> Line:
         ValueError: it is not JSON, or not a line of a trace; the sentence says why.
 
     """
-    said = json.loads(line, parse_constant=_refuse)
+    said = READER.decode(line.decode())
     if not isinstance(said, dict):
         raise ValueError(f"it is {type(said).__name__}, not an object")  # noqa: TRY004 - the file is wrong, not the program
     return Line.of(said)
@@ -131,3 +138,6 @@ def decode_plainly(line: bytes) -> Line:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+READER: Final = json.JSONDecoder(parse_constant=_refuse)

@@ -20,13 +20,13 @@ One kind of machine is out of reach: a subclass whose hooks fire events, since t
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from fsmserver.core.errors import DeadlinePassed, FsmServerError, UrgentData
 from fsmserver.core.line import TIME_DIGITS, Line
 from fsmserver.core.reasons import DEFAULT_WHO, Who
-from fsmserver.core.shapes import BIRTH, SHAPES, Shape, Step, judge, why_unlike
+from fsmserver.core.shapes import BIRTH, SHAPES, Begun, Shape, Step, judge, why_unlike
 from fsmserver.core.states import Event
 from fsmserver.core.table import deadline
 
@@ -45,6 +45,9 @@ ERRORS: Final[Mapping[Event, str | None]] = {Event.EOF: None, Event.FINISH: None
 """What the last line gives as the error, where that is always the same."""
 
 
+AS_BEFORE, _, WITH_WHAT_WAS_TAKEN, WITH_THE_LATTER, BETWEEN = Begun
+
+
 class NotABehaviour(FsmServerError):
     """A machine of this table does not leave such a trace. Field: `connection`, the number of the one that is wrong."""
 
@@ -57,8 +60,8 @@ class NotABehaviour(FsmServerError):
 class Behaviour:
     """Follows a trace, line by line; of those connections that have ended it keeps next to nothing.
 
-    Call `take` with each line, and `end` after the last. With `whole=False` the trace is a piece of a longer one: it may begin
-    and end with connections that are open. `lines`, `connections` and `most_open` count what was seen.
+    Call `take` with each line, or `follow` with many, and `end` after the last. With `whole=False` the trace is a piece of a
+    longer one: it may begin and end with connections that are open. `lines`, `connections` and `most_open` count what was seen.
     """
 
     def __init__(self, *, whole: bool = True) -> None:
@@ -77,24 +80,40 @@ class Behaviour:
             NotABehaviour: the machine does not write this here; what comes after it cannot be judged.
 
         """
-        shape = SHAPES.get((line.event, line.origin, line.holds))
-        if shape is None or line.to != shape.to or line.interest != shape.interest or line.deadline != shape.deadline:
-            raise NotABehaviour(line.connection, why_unlike(line))
-        if line.t < self._now_s:
-            raise NotABehaviour(line.connection, f"expected {self._now_s} s or later, not {line.t} s: time does not run backwards")
-        _check_counts(shape, line)
-        known = self._open.get(line.connection)
-        if known is None:
-            known = self._meet(line)
-        if known.shape is not None:
-            _check_step(shape.after.get(known.shape) or _judge(known.shape, shape, line), known.line, line)
-        self._now_s = line.t
-        self.lines += 1
-        known.line, known.shape = line, shape
-        if shape.ends:
-            self._part(known, shape, line)
-        elif line.who is not None or line.error is not None or line.limit is not None or line.after_s is not None:
-            raise NotABehaviour(line.connection, f"expected no who, error, limit or after_s with {line.event}: it ends nothing")
+        self.follow((line,))
+
+    def follow(self, lines: Iterable[Line]) -> None:
+        """Follow lines, one after the other; `lines` counts those that were right.
+
+        Raises:
+            NotABehaviour: as for `take`, at the first line that is wrong.
+
+        """
+        now_s, count, known_by_number = self._now_s, self.lines, self._open
+        try:
+            for line in lines:
+                shape = SHAPES.get((line.event, line.origin, line.holds))
+                if shape is None or line.to != shape.to or line.interest != shape.interest or line.deadline != shape.deadline:
+                    raise NotABehaviour(line.connection, why_unlike(line))
+                if line.t < now_s:
+                    raise NotABehaviour(line.connection, f"expected {now_s} s or later, not {line.t} s: time does not run backwards")
+                now_s = line.t
+                adds_up = line.written == line.taken + line.outbox + line.discarded
+                if not adds_up or (line.outbox > 0) is not shape.sends or not 0 <= line.low <= line.high:
+                    raise NotABehaviour(line.connection, _why_not_those_counts(shape, line))
+                known = known_by_number.get(line.connection)
+                if known is None:
+                    known = self._meet(line)
+                if known.shape is not None:
+                    _check_step(shape.after.get(known.shape) or _judge(known.shape, shape, line), known.line, line)
+                known.line, known.shape = line, shape
+                if shape.ends:
+                    self._part(known, shape, line)
+                elif line.discarded or line.who is not None:
+                    raise NotABehaviour(line.connection, f"expected nothing to be lost and nobody named by {line.event}: it ends nothing")
+                count += 1
+        finally:
+            self._now_s, self.lines = now_s, count
 
     def _meet(self, line: Line) -> "_Known":
         """Take in a connection whose first line this is; in a whole trace it begins where connections begin."""
@@ -184,19 +203,15 @@ def _birth(line: Line) -> Line:
     )  # fmt: skip
 
 
-def _check_counts(shape: Shape, line: Line) -> None:
-    """Check what a line counts by itself."""
+def _why_not_those_counts(shape: Shape, line: Line) -> str:
     total = line.taken + line.outbox + line.discarded
     if line.written != total:
         parts = f"taken, in the outbox and discarded: {line.taken} + {line.outbox} + {line.discarded}"
-        raise NotABehaviour(line.connection, f"expected the {line.written} bytes written to be those {parts} is {total}")
-    if line.outbox <= 0 if shape.sends else line.outbox:
+        return f"expected the {line.written} bytes written to be those {parts} is {total}"
+    if (line.outbox > 0) is not shape.sends:
         what = "bytes in the outbox" if shape.sends else "an empty outbox"
-        raise NotABehaviour(line.connection, f"expected {what} in {shape.to}, not {line.outbox} bytes")
-    if line.discarded and not shape.ends:
-        raise NotABehaviour(line.connection, f"expected nothing to be discarded before the end, not {line.discarded} bytes")
-    if not 0 <= line.low <= line.high:
-        raise NotABehaviour(line.connection, f"expected 0 <= low <= high, not a low mark of {line.low} and a high one of {line.high}")
+        return f"expected {what} in {shape.to}, not {line.outbox} bytes"
+    return f"expected 0 <= low <= high, not a low mark of {line.low} and a high one of {line.high}"
 
 
 def _judge(former: Shape, latter: Shape, line: Line) -> Step:
@@ -209,38 +224,44 @@ def _judge(former: Shape, latter: Shape, line: Line) -> Step:
 
 def _check_step(step: Step, last: Line, line: Line) -> None:
     """Check what has changed since the last line of a connection."""
-    moved = line.taken - last.taken
-    if moved or step.offers or step.drains:
-        _check_taken(step, last, line, moved)
-    if line.fd != last.fd:
-        raise NotABehaviour(line.connection, f"expected its descriptor {last.fd}, not {line.fd}")
-    if line.received <= last.received if step.receives else line.received != last.received:
-        more = "more than " if step.receives else ""
-        raise NotABehaviour(line.connection, f"expected {more}{last.received} bytes received after {last.event}, not {line.received}")
-    if line.written <= last.written if step.enqueues else line.written != last.written:
-        more = "more than " if step.enqueues else ""
-        raise NotABehaviour(line.connection, f"expected {more}{last.written} bytes written with {line.event}, not {line.written}")
-    if step.at_once and line.t != last.t:
-        raise NotABehaviour(line.connection, f"expected {line.event} at once after {last.event}, at {last.t} s, not at {line.t} s")
-    if step.unpressed and last.outbox > last.high:
+    receives, enqueues, offers, drains, at_once, unpressed, eased, begun = step
+    came, wrote, took = line.received - last.received, line.written - last.written, line.taken - last.taken
+    if came <= 0 if receives else came:
+        raise NotABehaviour(line.connection, _expected_count("received", last.received, line.received, more=receives, after=last.event))
+    if wrote <= 0 if enqueues else wrote:
+        raise NotABehaviour(line.connection, _expected_count("written", last.written, line.written, more=enqueues, after=last.event))
+    if offers or took or drains or eased:
+        _check_taken(step, last, line, took)
+    if unpressed and last.outbox > last.high:
         raise NotABehaviour(line.connection, f"expected backpressure: the outbox held {last.outbox} bytes, over {last.high}")
-    if step.eased and last.outbox - moved > last.low:
-        raise NotABehaviour(line.connection, f"expected backpressure still: the outbox held {last.outbox - moved} bytes, over {last.low}")
-    earliest_s, latest_s = step.begun(last, line)
+    if begun is AS_BEFORE or (begun is WITH_WHAT_WAS_TAKEN and not took):
+        earliest_s = latest_s = last.since
+    else:
+        earliest_s = line.t if begun is WITH_THE_LATTER else last.t
+        latest_s = line.t if begun is BETWEEN else earliest_s
     if not earliest_s <= line.since <= latest_s:
         when = f"at {earliest_s} s" if earliest_s == latest_s else f"between {earliest_s} and {latest_s} s"
         raise NotABehaviour(line.connection, f"expected the limit that ran until {line.event} to have begun {when}, not at {line.since} s")
+    if at_once and line.t != last.t:
+        raise NotABehaviour(line.connection, f"expected {line.event} at once after {last.event}, at {last.t} s, not at {line.t} s")
+    if line.fd != last.fd:
+        raise NotABehaviour(line.connection, f"expected its descriptor {last.fd}, not {line.fd}")
 
 
-def _check_taken(step: Step, last: Line, line: Line, moved: int) -> None:
+def _expected_count(what: str, before: int, now: int, *, more: bool, after: str) -> str:
+    return f"expected {'more than ' if more else ''}{before} bytes {what} since its {after}, not {now}"
+
+
+def _check_taken(step: Step, last: Line, line: Line, took: int) -> None:
     if not step.offers:
-        what = f"expected a flush before {line.event}" if step.drains else f"expected {last.taken} bytes taken, not {line.taken}"
-        raise NotABehaviour(line.connection, f"{what}: nothing was offered since the former line")
-    if not 0 <= moved <= last.outbox:
-        raise NotABehaviour(line.connection, f"expected 0 to {last.outbox} of the bytes offered to be taken, not {moved}")
-    if step.drains is not (moved == last.outbox):
+        raise NotABehaviour(line.connection, f"expected {last.taken} bytes taken, not {line.taken}, and no drain: nothing was offered")
+    if not 0 <= took <= last.outbox:
+        raise NotABehaviour(line.connection, f"expected 0 to {last.outbox} of the bytes offered to be taken, not {took}")
+    if step.drains is not (took == last.outbox):
         other = "no drain" if step.drains else f"drain, not {line.event}"
-        raise NotABehaviour(line.connection, f"expected {other}: {moved} of the {last.outbox} bytes offered were taken")
+        raise NotABehaviour(line.connection, f"expected {other}: {took} of the {last.outbox} bytes offered were taken")
+    if step.eased and last.outbox - took > last.low:
+        raise NotABehaviour(line.connection, f"expected backpressure still: over {last.low} bytes were left, {last.outbox - took}")
 
 
 def _check_expiry(ran: str, born_s: float, line: Line) -> None:

@@ -5,16 +5,15 @@ name is the same in both.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from itertools import product
 from types import NoneType
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, NamedTuple, get_type_hints
 
 TIME_DIGITS: Final = 6
 """Times are written to the microsecond."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One transition of one connection. Times are seconds of the server's monotonic clock, counts are bytes."""
 
     t: float
@@ -57,36 +56,34 @@ class Line:
             ValueError: a name is missing, or its value is of another kind; the sentence says which.
 
         """
-        values: dict[str, Any] = {attribute: _value(said, name, attribute) for attribute, name in NAMES.items()}
-        return cls(**values)
+        values: list[Any] = [said.get(name) for name in _KINDS]
+        if tuple(map(type, values)) not in _FITTING:
+            raise ValueError(_misfit(said))
+        values[_HOLDS] = holds = tuple(values[_HOLDS])
+        if not all(type(word) is str for word in holds):
+            raise ValueError(f"'holds' must be {_KINDS['holds'][0]}, not {list(holds)!r}")
+        return cls._make(values)
 
 
-NAMES: Final = {each.name: "from" if each.name == "origin" else each.name for each in fields(Line)}
+NAMES: Final = {attribute: "from" if attribute == "origin" else attribute for attribute in Line._fields}
 """What each attribute is called on paper."""
 
-OPTIONAL: Final = frozenset(each.name for each in fields(Line) if each.default is not MISSING)
+OPTIONAL: Final = frozenset(Line._field_defaults)
 """The attributes that may be left out; then they are None."""
 
-_KINDS: Final[Mapping[Any, tuple[str, tuple[type, ...]]]] = {
+_TYPES: Final[Mapping[Any, tuple[str, tuple[type, ...]]]] = {
     int: ("a whole number", (int,)),
-    float: ("a number", (int, float)),
+    float: ("a number", (float, int)),
     str: ("a word", (str,)),
     tuple[str, ...]: ("a list of words", (list, tuple)),
     str | None: ("a word or null", (str, NoneType)),
-    float | None: ("a number or null", (int, float, NoneType)),
+    float | None: ("a number or null", (float, int, NoneType)),
 }
-_EXPECTED: Final = {attribute: _KINDS[kind] for attribute, kind in get_type_hints(Line).items()}
+_KINDS: Final = {NAMES[attribute]: _TYPES[hint] for attribute, hint in get_type_hints(Line).items()}
+_HOLDS: Final = Line._fields.index("holds")
+_FITTING: Final = frozenset(product(*(types for _, types in _KINDS.values())))  # some two hundred; exactly: True is no number
 
 
-def _value(said: Mapping[str, Any], name: str, attribute: str) -> object:
-    if name not in said and attribute not in OPTIONAL:
-        raise ValueError(f"{name!r} is missing")
-    value = said.get(name)
-    words, kinds = _EXPECTED[attribute]
-    fits = isinstance(value, kinds) and not isinstance(value, bool)
-    if isinstance(value, list | tuple):
-        fits = fits and all(isinstance(each, str) for each in value)
-        value = tuple(value)
-    if not fits:
-        raise ValueError(f"{name!r} must be {words}, not {said.get(name)!r}")
-    return value
+def _misfit(said: Mapping[str, Any]) -> str:
+    name = next(name for name, (_, types) in _KINDS.items() if type(said.get(name)) not in types)
+    return f"{name!r} must be {_KINDS[name][0]}, not {said[name]!r}" if name in said else f"{name!r} is missing"

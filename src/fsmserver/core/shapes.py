@@ -5,8 +5,8 @@ the same connection, asks of the counts and times of the two lines. There are a 
 so each is judged once.
 """
 
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Mapping
+from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
 from fsmserver.core.errors import IllegalTransition
@@ -32,7 +32,7 @@ class Shape:
         self.state = state
         self.held = held
         self.lasting = held | Hold.EOF if event is Event.EOF else held  # what is held when the event is over
-        self.to = str(state)
+        self.to = state.value
         self.interest = interest(state, held).words
         self.deadline = deadline(state, held)
         self.sends = state in SENDING
@@ -62,7 +62,7 @@ def objection(event: Event, origin: State, state: State, held: Hold) -> str | No
 
 def _shapes() -> dict[tuple[str, str, tuple[str, ...]], Shape]:
     return {
-        (str(event), str(origin), held.words): Shape(event, origin, state, held)
+        (event.value, origin.value, held.words): Shape(event, origin, state, held)
         for origin, row in CONNECTION.arrows.items()
         for event, state in row.items()
         for held in ALL_HOLDS
@@ -109,8 +109,18 @@ def _wrong_consequence(line: Line) -> str:
     return f"expected the deadline {deadline(state, held)!r} {in_force}, not {line.deadline!r}"
 
 
-Span = Callable[[Line, Line], tuple[float, float]]
-"""Finds, of two lines, the earliest and the latest time for something."""
+class Begun(Enum):
+    """When the limit that ran until a line had begun anew."""
+
+    AS_BEFORE = 0
+    WITH_THE_FORMER = 1
+    """At the moment of the line before it."""
+    WITH_WHAT_WAS_TAKEN = 2
+    """At the moment of the line before it if the kernel took something, else as before."""
+    WITH_THE_LATTER = 3
+    """At its own moment."""
+    BETWEEN = 4
+    """At some moment between the line before it and its own."""
 
 
 class Step(NamedTuple):
@@ -130,8 +140,7 @@ class Step(NamedTuple):
     """The former wrote, and no backpressure is held since: so the outbox was not over its high mark."""
     eased: bool
     """Backpressure has gone: so the outbox is down to its low mark."""
-    begun: Span
-    """When the limit began anew that ran until the latter."""
+    begun: Begun
 
 
 def judge(former: Shape, latter: Shape) -> Step | str:
@@ -166,36 +175,16 @@ def _clash(former: Shape, latter: Shape) -> str | None:
     return None
 
 
-def _begun(former: Shape, latter: Shape) -> Span:
+def _begun(former: Shape, latter: Shape) -> Begun:
     ran = deadline(former.state, former.lasting)
     if deadline(latter.origin, latter.held) != ran:
-        return _between  # what was held since came without an event
+        return Begun.BETWEEN  # what was held since came without an event
     if latter.event is Event.ENQUEUE and latter.deadline != ran:
-        return _with_the_latter  # its bytes are in the outbox before the event, and so is the time
+        return Begun.WITH_THE_LATTER  # its bytes are in the outbox before the event, and so is the time
     if former.event is not None and deadline(former.origin, former.held) != ran:
-        return _with_the_former
+        return Begun.WITH_THE_FORMER
     if former.event is Event.RECEIVE and renews(former.state, former.held, "received"):
-        return _with_the_former
+        return Begun.WITH_THE_FORMER
     if former.event is Event.FLUSH and renews(former.state, former.held, "taken"):
-        return _with_what_was_taken
-    return _as_before
-
-
-def _between(former: Line, latter: Line) -> tuple[float, float]:
-    return former.t, latter.t
-
-
-def _with_the_latter(former: Line, latter: Line) -> tuple[float, float]:  # noqa: ARG001 - a Span
-    return latter.t, latter.t
-
-
-def _with_the_former(former: Line, latter: Line) -> tuple[float, float]:  # noqa: ARG001 - a Span
-    return former.t, former.t
-
-
-def _with_what_was_taken(former: Line, latter: Line) -> tuple[float, float]:
-    return (former.t, former.t) if latter.taken > former.taken else (former.since, former.since)
-
-
-def _as_before(former: Line, latter: Line) -> tuple[float, float]:  # noqa: ARG001 - a Span
-    return former.since, former.since
+        return Begun.WITH_WHAT_WAS_TAKEN
+    return Begun.AS_BEFORE
