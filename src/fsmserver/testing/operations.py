@@ -50,7 +50,7 @@ KINDS: Final[dict[str, Kind]] = {
     "cut": Kind("peer", 2, (), "a peer resets the connection"),
     "urge": Kind("peer", 2, (), "a peer sends one byte of urgent data"),
     # What the application does of its own accord.
-    "write": Kind("application", 4, ((*SIZES, 1000),), "the application writes so many bytes"),
+    "write": Kind("application", 4, ((*SIZES, 1000, 4000),), "the application writes so many bytes"),
     "close": Kind("application", 2, (), "the application closes gracefully"),
     "abort": Kind("application", 1, (), "the application gives the connection up"),
     "pause": Kind("application", 2, (), "the application stops reading"),
