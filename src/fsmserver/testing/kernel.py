@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol
 from fsmserver.testing.faults import ArmedFault, Call, Fail, Fault, Rule, Short, Verdict
 from fsmserver.testing.patching import patched
 from fsmserver.testing.sockets import SimSocket
-from fsmserver.testing.stream import IN, Stream, os_error
+from fsmserver.testing.stream import ERR, HUP, IN, Stream, os_error
 from fsmserver.testing.system import SimSystem
 
 __all__ = ["SimKernel", "patched"]
@@ -51,6 +51,21 @@ class Releasable(Protocol):
 
     def release(self) -> None:
         """Learn that the moment has come."""
+
+
+class Unveiling:
+    """The moment when what was withheld of a descriptor is reported again."""
+
+    __slots__ = ("fd", "kernel")
+
+    def __init__(self, kernel: SimKernel, fd: int) -> None:
+        """Wait."""
+        self.kernel = kernel
+        self.fd = fd
+
+    def release(self) -> None:
+        """Withhold nothing more."""
+        self.kernel.withheld.pop(self.fd, None)
 
 
 class ListenQueue:
@@ -108,6 +123,7 @@ class SimKernel:
         self.ports: dict[Any, ListenQueue] = {}
         self.rules: list[Rule] = []
         self.spurious: dict[int, int] = {}
+        self.withheld: dict[int, int] = {}
         self.log: list[tuple[int, str, int, int]] | None = None
         self.connections: list[Stream] = []  # the process's ends, in the order of their making
         self.closes = 0
@@ -175,6 +191,7 @@ class SimKernel:
     def release(self, fd: int) -> None:
         """Take a number back; epoll sets forget it."""
         del self.open[fd]
+        self.withheld.pop(fd, None)
         heapq.heappush(self._free, fd)
         self.closes += 1
         for watcher in self.watchers:
@@ -186,6 +203,8 @@ class SimKernel:
         if owner is None:
             return None
         bits: int = owner.readiness()
+        if self.withheld and not bits & (ERR | HUP):
+            bits &= ~self.withheld.get(fd, 0)
         return bits | self.spurious.pop(fd, 0) if self.spurious else bits
 
     # Sockets of the process.
@@ -291,6 +310,7 @@ class SimKernel:
         """Forget all faults, and let everything that is held up arrive."""
         self.rules.clear()
         self.spurious.clear()
+        self.withheld.clear()
         while self._events:
             self.advance_to(self._events[0][0])
 
@@ -322,6 +342,11 @@ class SimKernel:
     def report_falsely(self, fd: int, bits: int) -> None:
         """Have the next wait report these bits of `fd`, true or not, if they are watched."""
         self.spurious[fd] = bits
+
+    def withhold(self, fd: int, bits: int, seconds: float) -> None:
+        """Report these bits of `fd` so much later than they are true; the death of the peer is never held back."""
+        self.withheld[fd] = bits
+        self.later(seconds, Unveiling(self, fd))
 
     def note(self, name: str, fd: int, outcome: int) -> None:
         """Keep a call in the log, if there is one: its outcome is a size, or minus an errno."""
