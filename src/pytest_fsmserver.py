@@ -1,4 +1,4 @@
-"""The pytest plugin of fsmserver: fixtures for simulated servers, and a check that nothing leaks.
+"""The pytest plugin of fsmserver: fixtures for simulated servers, a check that nothing leaks, and one of every trace.
 
 It stands outside the package so that pytest can load it without loading the package: what a fixture needs is imported when a
 test asks for it, and coverage sees it.
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from fsmserver.testing.kernel import SimKernel
     from fsmserver.testing.leaks import LeakCheck
     from fsmserver.testing.world import World
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that checks traces."""
+    about = "fail a test in which the connections of a Scheduler did what the machine's table does not allow"
+    parser.getgroup("fsmserver").addoption("--fsm-traces", action="store_true", help=about)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to check traces, if that was asked for."""
+    config.addinivalue_line("markers", "untraced(reason): what connections do here is wrong on purpose; --fsm-traces passes it over")
+    if config.getoption("--fsm-traces"):
+        from fsmserver.testing.traces import TraceCheck  # noqa: PLC0415 - see the module
+
+        config.pluginmanager.register(TraceCheck(), "fsm-traces")
 
 
 @pytest.fixture
