@@ -424,3 +424,143 @@ def test_the_package_gives_the_machine_without_the_runtime() -> None:
     assert callable(fsmserver.serve)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         fsmserver.nothing  # noqa: B018
+
+
+def test_who_leaves_the_time_out_lives_at_zero() -> None:
+    fsm = ConnectionFSM()
+    assert fsm.due() == ("handshake_s", 10.0)
+    fsm.open()
+    fsm.receive(b"x")
+    assert fsm.since_s == 0.0
+    fsm.enqueue(b"abc")
+    fsm.pass_on(len)
+    assert fsm.since_s == 0.0
+    fsm.enqueue(b"abc")
+    fsm.flush()
+    fsm.sent(1)
+    assert fsm.since_s == 0.0
+    fsm.sent(2)
+    fsm.eof(half_open=True)
+    assert fsm.since_s == 0.0
+    lingering = opened()
+    lingering.close()
+    assert lingering.since_s == 0.0
+    watched = opened()
+    watched.observe(lambda *_: None)
+    watched.receive(b"x")
+    assert watched.since_s == 0.0
+
+
+def test_each_end_says_who_took_it() -> None:
+    for end in (ConnectionFSM.abort, ConnectionFSM.close):
+        fsm = ConnectionFSM()
+        end(fsm, who=Who.SERVER)
+        assert reason(fsm).who is Who.SERVER
+    overrun = opened()
+    overrun.close()
+    overrun.receive(b"123456")
+    assert reason(overrun).who is Who.SERVER
+    assert str(reason(overrun).error) == "the peer sent more than 5 bytes after the connection was closed (linger_bytes)"
+
+
+def test_a_peer_that_ended_first_has_ended_it_also_when_the_last_byte_is_sent() -> None:
+    fsm = opened()
+    fsm.eof(half_open=True)
+    fsm.enqueue(b"abc")
+    fsm.write_eof()
+    assert not fsm.closing, "the last bytes are still to be sent"
+    drain(fsm)
+    assert reason(fsm).who is Who.PEER
+
+
+def test_the_end_of_our_stream_alone_does_not_close() -> None:
+    fsm = opened()
+    fsm.enqueue(b"abc")
+    fsm.write_eof()
+    drain(fsm)
+    assert (fsm.state, fsm.holds, fsm.wants_fin, fsm.wants_read) == (State.READING, Hold(0), True, True)
+    silent = opened()
+    silent.write_eof()
+    assert (silent.closing, silent.wants_fin) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("call", "event"),
+    [(lambda fsm: fsm.enqueue(b"x"), Event.ENQUEUE), (lambda fsm: fsm.write_eof(), Event.ENQUEUE), (lambda fsm: fsm.sent(0), Event.DRAIN)],
+)
+def test_what_is_refused_before_open_names_the_event(call: Callable[[ConnectionFSM], object], event: Event) -> None:
+    with pytest.raises(IllegalTransition) as raised:
+        call(ConnectionFSM())
+    assert raised.value.event is event
+
+
+def test_a_deadline_that_passes_says_which_and_what_is_none_says_its_name() -> None:
+    fsm = opened()
+    fsm.expire("stall_s")
+    assert str(reason(fsm).error) == "stall_s passed: 60 s"
+    with pytest.raises(LimitError) as raised:
+        opened().expire("idle")
+    assert str(raised.value) == "limit must be the name of a deadline, such as idle_s, not 'idle'"
+    assert (raised.value.name, raised.value.value) == ("limit", "idle")
+
+
+def test_the_marks_and_the_cap_may_be_reached_and_not_passed() -> None:
+    fsm = opened()
+    fsm.enqueue(b"x" * 5)
+    assert fsm.enqueue(b"x" * 5) is False
+    assert fsm.holds == Hold(0), "10 bytes are not over a high mark of 10"
+    assert fsm.set_marks(10, 10) is False
+    assert fsm.holds == Hold(0)
+    fsm.enqueue(b"x" * 10)
+    assert fsm.outbox.size_bytes == 20
+    with pytest.raises(LimitError) as raised:
+        fsm.set_marks(5, 6)
+    assert raised.value.value == 6
+
+
+def test_backpressure_is_held_beside_what_is_held_already() -> None:
+    fsm = opened()
+    fsm.pause()
+    fsm.enqueue(b"x" * 11)
+    assert fsm.holds == Hold.PAUSED | Hold.BACKPRESSURE
+
+
+def test_pass_on_is_for_the_usual_answer_alone() -> None:
+    paused, sealed, several, offered, watched = (opened() for _ in range(5))
+    paused.pause()
+    watched.observe(lambda *_: None)
+    for fsm in (paused, sealed, several, offered, watched):
+        fsm.enqueue(b"abc")
+    sealed.write_eof()
+    several.enqueue(b"d")
+    offered.flush()
+    for fsm in (paused, sealed, several, offered, watched):
+        assert fsm.pass_on(lambda _: pytest.fail("nothing is offered this way")) is False
+        assert fsm.outbox.taken_bytes == 0
+
+
+def test_pass_on_counts_all_that_was_taken_and_when() -> None:
+    fsm = opened()
+    for now_s in (1.0, 2.0):
+        fsm.enqueue(b"abc", now_s)
+        assert fsm.pass_on(len, now_s)
+        assert fsm.outbox.peek() == []
+    assert fsm.outbox.taken_bytes == 6
+    assert fsm.outbox.front is None
+    fsm.enqueue(b"abc", 3.0)
+    assert fsm.pass_on(lambda _: 1, 4.0) is False
+    assert (fsm.outbox.taken_bytes, fsm.since_s) == (7, 4.0)
+
+
+def test_hooks_are_found_when_a_class_is_made_and_called_though_nobody_observes() -> None:
+    entered: list[str] = []
+
+    class Telling(ConnectionFSM):
+        def on_enter_queued(self) -> None:
+            entered.append("queued")
+
+    fsm = Telling()
+    fsm.open()
+    fsm.observe(None)
+    fsm.enqueue(b"x")
+    assert entered == ["queued"]

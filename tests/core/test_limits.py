@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fsmserver.core.errors import LimitError
-from fsmserver.core.limits import DEFAULT, Limits, about
+from fsmserver.core.limits import DEFAULT, Limits, about, limit
 
 TIMES = [each.name for each in fields(Limits) if isinstance(each.default, float)]
 COUNTS = [each.name for each in fields(Limits) if each.name not in TIMES]
@@ -51,3 +51,31 @@ def test_each_has_its_unit_in_its_name_or_counts_things_and_a_sentence(name: str
     assert about(name)
     assert not about(name).endswith(".")
     assert name.endswith(("_s", "_bytes", "_per_round")) or name in ("connections", "backlog", "executor_threads")
+
+
+def test_a_limit_is_declared_with_its_default_and_a_sentence() -> None:
+    declared = limit(1.5, "something ends after this")
+    assert (declared.default, dict(declared.metadata)) == (1.5, {"about": "something ends after this"})
+
+
+def test_the_sentence_of_a_limit_is_its_own() -> None:
+    assert about("idle_s") == "an open connection on which no byte moves either way is closed after this"
+    assert about("linger_bytes") == "at most this is read and discarded after our FIN"
+
+
+def test_a_high_mark_may_be_the_cap_and_the_low_one() -> None:
+    assert Limits(outbox_high_bytes=10, outbox_low_bytes=10, outbox_cap_bytes=10).outbox_high_bytes == 10
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"outbox_high_bytes": 10, "outbox_low_bytes": 11}, "outbox_low_bytes"),
+        ({"outbox_high_bytes": 11, "outbox_low_bytes": 1, "outbox_cap_bytes": 10}, "outbox_high_bytes"),
+        ({"backlog": 0}, "backlog"),
+    ],
+)
+def test_a_refusal_keeps_the_name_and_the_value(values: dict[str, Any], name: str) -> None:
+    with pytest.raises(LimitError) as raised:
+        Limits(**values)
+    assert (raised.value.name, raised.value.value) == (name, values[name])

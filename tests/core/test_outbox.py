@@ -77,3 +77,47 @@ def test_discarding_seals_it_and_counts_what_is_lost() -> None:
     assert (outbox.size_bytes, outbox.taken_bytes, outbox.discarded_bytes, outbox.written_bytes) == (0, 1, 2, 3)
     assert outbox.sealed
     assert outbox.peek() == []
+
+
+def test_a_write_as_large_as_a_joined_chunk_may_get_is_kept_and_not_copied() -> None:
+    outbox, large = Outbox(), b"L" * JOIN_BYTES
+    outbox.append(b"a")
+    outbox.append(large)
+    assert outbox.rest[0] is large
+
+
+def test_a_joined_chunk_that_is_full_is_not_extended() -> None:
+    outbox = Outbox()
+    outbox.append(b"a")
+    outbox.append(b"b" * (JOIN_BYTES - 1))
+    outbox.append(b"c")
+    outbox.append(b"d")
+    assert [len(chunk) for chunk in outbox.rest] == [JOIN_BYTES, 1]
+
+
+def test_what_was_written_is_shown_itself_and_not_copied() -> None:
+    outbox, data = Outbox(), b"abc"
+    outbox.append(data)
+    assert outbox.peek()[0] is data
+
+
+def test_a_chunk_that_was_taken_to_its_last_byte_is_shown_no_more() -> None:
+    outbox = Outbox()
+    outbox.append(b"abc")
+    outbox.append(b"d" * JOIN_BYTES)
+    outbox.take(3)
+    assert [len(chunk) for chunk in outbox.peek()] == [JOIN_BYTES]
+
+
+def test_what_is_taken_and_what_is_discarded_adds_up() -> None:
+    outbox = Outbox()
+    for _ in range(2):
+        outbox.append(b"abcde")
+        outbox.take(1)
+        outbox.take(1)
+        outbox.discard()
+    assert (outbox.taken_bytes, outbox.discarded_bytes) == (4, 6)
+
+
+def test_a_new_queue_is_open() -> None:
+    assert Outbox().sealed is False

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from fsmserver.core.reasons import CloseReason, ErrnoClass, Who, classify, classify_accept
+from fsmserver.core.reasons import CloseReason, ErrnoClass, Who, _numbers, classify, classify_accept
 from fsmserver.core.states import Event, State
 
 
@@ -63,3 +63,7 @@ def test_only_finish_is_graceful_and_only_abort_resets() -> None:
     reasons = {event: CloseReason(Who.PEER, State.READING, event) for event in Event}
     assert [event for event, reason in reasons.items() if reason.graceful] == [Event.FINISH]
     assert [event for event, reason in reasons.items() if reason.with_reset] == [Event.ABORT]
+
+
+def test_an_errno_that_this_platform_does_not_have_is_left_out() -> None:
+    assert _numbers("EAGAIN", "ENOSUCHTHING", "EPIPE") == {errno.EAGAIN, errno.EPIPE}
