@@ -1,6 +1,7 @@
 """The driver of foreign servers tells each kind of fault from the others: each is planted, alone, in a server that is right."""
 
 import hashlib
+import select
 import selectors
 import socket
 import sys
@@ -158,6 +159,40 @@ def test_a_program_that_will_not_end_is_interrupted_again() -> None:
     assert interrupted == [1]
 
 
+def test_a_program_that_fails_while_it_is_unwound_was_right_until_then() -> None:
+    def program() -> None:
+        try:
+            serve()
+        finally:
+            raise RuntimeError("too late to matter")
+
+    assert run(program, QUIET).findings == ()
+
+
+def test_a_program_that_swallows_everything_is_interrupted_at_its_next_wait() -> None:
+    def program() -> None:
+        with socket.create_server(HOME) as listener:
+            while True:
+                try:
+                    listener.accept()
+                except BaseException:
+                    time.sleep(0)
+
+    assert run(program, QUIET).findings == (Finding("blocks", "accept"),)
+
+
+def test_a_server_that_stops_listening_deafens() -> None:
+    def program() -> None:
+        with socket.create_server(HOME) as listener:
+            select.select([listener], [], [])
+            _accepted = listener.accept()
+        while True:
+            time.sleep(1)
+
+    script: list[Operation] = [("connect", 0), ("connect", 1), ("pass", 1000), ("connect", 2), ("false_report", 1, 1)]
+    assert Finding("deafens") in drive(program, SimKernel(), script).findings
+
+
 def test_a_program_that_polls_without_waiting_is_driven_by_its_sleeps_or_found_to_spin() -> None:
     def program(pause_s: float | None) -> None:
         with socket.create_server(HOME) as listener:
@@ -181,8 +216,13 @@ def test_a_program_that_ends_itself_has_died() -> None:
 
 
 def test_a_program_that_listens_nowhere_cannot_be_driven() -> None:
-    with pytest.raises(ValueError, match="listens nowhere"):
-        run(lambda: selectors.DefaultSelector().select(), QUIET)
+    def sleep() -> None:
+        while True:
+            time.sleep(1)
+
+    for program in (sleep, lambda: selectors.DefaultSelector().select()):
+        with pytest.raises(ValueError, match="listens nowhere"):
+            run(program, QUIET)
 
 
 def test_operations_that_cannot_be_done_are_passed_over() -> None:

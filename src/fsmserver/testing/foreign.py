@@ -19,7 +19,8 @@ script is over the faults stop and the questions are asked that any echo server 
 | `leaks` | had descriptors open that it had not before, when all peers were gone |
 
 A peer is owed nothing if it left, reset, or was lost by the network; nor if it was refused for want of a descriptor, or
-because select cannot watch descriptors from 1024 on. Urgent bytes may come back or not: both are right.
+because select cannot watch descriptors from 1024 on. Urgent bytes may come back or not: both are right. A script may let some
+minutes pass: a server that closes idle connections sooner is found to close them.
 
 At the end the wait raises a private BaseException that unwinds the program, so that its `finally` clauses run.
 
@@ -33,13 +34,13 @@ from __future__ import annotations
 
 import errno
 import linecache
-import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from fsmserver.testing.faults import Delay, Fail, Fault, Short
+from fsmserver.testing.foreign_peers import PATTERN_BYTES, EchoPeer, PeerReport
 from fsmserver.testing.foreign_scripts import HELD_BYTES, SIZES
 from fsmserver.testing.patching import patched
 from fsmserver.testing.stream import Stream
@@ -65,11 +66,6 @@ UNWINDING_WAITS: Final = 1000
 NEWCOMER: Final = -1
 """The number of the peer that comes when the script is over."""
 
-URGENT: Final = b"\xff"
-PATTERN_BYTES: Final = 65521
-"""A prime: bytes that are lost or repeated show."""
-
-_PATTERN: Final = random.Random(0).randbytes(PATTERN_BYTES).replace(URGENT, b"\0") * 2  # noqa: S311 - test data
 _OURS: Final = str(Path(__file__).parent)
 
 
@@ -86,21 +82,6 @@ class Finding(NamedTuple):
     def __str__(self) -> str:
         """Say it: `dies: KeyError in main: queues[s].get()`."""
         return f"{self.kind}: {self.place}" if self.place else self.kind
-
-
-@dataclass(frozen=True, slots=True)
-class PeerReport:
-    """What became of one peer: how much it said and heard, and what it was owed."""
-
-    number: int
-    said_bytes: int
-    heard_bytes: int
-    ended: bool
-    owed: bool
-    in_order: bool
-    complete: bool
-    closed_on: bool
-    """The server closed or reset the connection, though this peer had not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,92 +136,6 @@ class _Alarm:
         self.rung = True
 
 
-@dataclass(slots=True)
-class _Peer:
-    """A peer's side of an echo."""
-
-    number: int
-    stream: Stream
-    said: bytearray = field(default_factory=bytearray)
-    heard: bytearray = field(default_factory=bytearray)
-    ended: bool = False
-    gone: bool = False
-    excused: bool = False
-    """It may be refused, and then is owed nothing."""
-    closed_on: bool = False
-
-    def say(self, size_bytes: int) -> int:
-        """Send the next bytes of the pattern."""
-        start = (self.number * 7919 + len(self.said)) % PATTERN_BYTES
-        return self._send(_PATTERN[start : start + size_bytes], urgent=False)
-
-    def urge(self) -> None:
-        self._send(URGENT, urgent=True)
-
-    def _send(self, data: bytes, *, urgent: bool) -> int:
-        if self.gone or self.ended:
-            return 0
-        try:
-            count_bytes = self.stream.send(data, urgent=urgent)
-        except OSError as error:
-            self._note_error(error)
-            return 0
-        if not urgent:
-            self.said += data[:count_bytes]
-        return count_bytes
-
-    def hear(self, size_bytes: int) -> int:
-        """Receive; give how much."""
-        if self.gone:
-            return 0
-        try:
-            data = self.stream.recv(size_bytes)
-        except OSError as error:
-            self._note_error(error)
-            return 0
-        if not data and size_bytes:
-            self.closed_on |= not self.ended
-        self.heard += data
-        return len(data)
-
-    def _note_error(self, error: OSError) -> None:
-        if error.errno != errno.EAGAIN:
-            self.closed_on |= not self.ended
-
-    def end(self) -> None:
-        if not self.gone and not self.ended and not self.stream.over:
-            self.ended = True
-            self.stream.shutdown(1)
-
-    def leave(self, how: Callable[[Stream], None]) -> None:
-        if not self.gone:
-            self.gone = True
-            how(self.stream)
-
-    @property
-    def echo(self) -> bytes:
-        """What it heard, less the urgent bytes, which may come back or not."""
-        return bytes(self.heard).replace(URGENT, b"")
-
-    @property
-    def in_order(self) -> bool:
-        return self.said.startswith(self.echo)
-
-    @property
-    def complete(self) -> bool:
-        return len(self.echo) >= len(self.said)
-
-    @property
-    def owed(self) -> bool:
-        """Whether it may expect its echo."""
-        return not self.gone and not (self.excused and self.closed_on)
-
-    def report(self) -> PeerReport:
-        return PeerReport(
-            self.number, len(self.said), len(self.heard), self.ended, self.owed, self.in_order, self.complete, self.closed_on
-        )  # fmt: skip
-
-
 class _Journal(list[Any]):
     """The kernel's log, which passes on what it is told."""
 
@@ -259,7 +154,7 @@ class _Drive:
         self.kernel = kernel
         self.operations = operations
         self.held_bytes = held_bytes
-        self.peers: dict[int, _Peer] = {}
+        self.peers: dict[int, EchoPeer] = {}
         self.address: Any = None
         self.outcome = ""
         self.place = ""
@@ -272,7 +167,7 @@ class _Drive:
         self.waits = 0
         self.fruitless_waits = 0
         self.fruitless_calls = 0
-        self.unwinding = False
+        self.unwinding_waits = 0
         self.reports: dict[int, PeerReport] = {}
         self.alarm: _Alarm | None = None
         self.until = _Until.IDLE
@@ -286,15 +181,15 @@ class _Drive:
         try:
             with patched(kernel):
                 program()
-        except _Enough:
-            pass
-        except WaitsForEver:
-            raise ValueError("the program waits for ever and listens nowhere: there is nobody to drive it") from None
+        except (_Enough, WaitsForEver):
+            pass  # WaitsForEver: nobody can come, for it listens nowhere
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever kills it is what is looked for
             if not self.outcome:
                 self.outcome, self.place, self.error = "dies", place_of(error), error
         finally:
             system.before_wait = system.when_idle = kernel.log = None
+        if self.address is None and self.outcome in ("", "served"):
+            raise ValueError("the program listens nowhere: there is nobody to drive it")
         self.outcome = self.outcome or "returns"
         self.reports = {number: peer.report() for number, peer in self.peers.items()} | self.reports
         return Report(
@@ -337,8 +232,8 @@ class _Drive:
 
     def _unwind(self) -> None:
         """Interrupt the program once; then let it wait for what it has to do, but not for ever."""
-        if not self.unwinding or self.waits > UNWINDING_WAITS:
-            self.unwinding = True
+        self.unwinding_waits += 1
+        if self.unwinding_waits == 1 or self.unwinding_waits > UNWINDING_WAITS:
             raise _Enough
 
     def _go_on(self) -> None:
@@ -347,9 +242,15 @@ class _Drive:
         except StopIteration:
             self._end("served")
 
-    def _end(self, outcome: str, place: str = "") -> None:
-        self.outcome, self.place = outcome, place
-        self.unwinding = True
+    def _end(self, outcome: str) -> None:
+        """Unwind the program from a wait."""
+        self.outcome = outcome
+        self.unwinding_waits = 1
+        raise _Enough
+
+    def _end_in(self, call: str, outcome: str) -> None:
+        """Unwind the program from a call; asyncio keeps that from happening, so its next wait does it."""
+        self.outcome, self.place = outcome, call
         raise _Enough
 
     def _progress(self) -> None:
@@ -374,15 +275,13 @@ class _Drive:
     def _see_failure(self, call: str, fd: int, number: int) -> None:
         owner = self.kernel.open.get(fd)
         if number == errno.EAGAIN and getattr(owner, "blocking", False) and not self.outcome:
-            self.outcome, self.place = "blocks", call
-            raise _Enough
+            self._end_in(call, "blocks")
         if call == "accept" and number in (errno.EMFILE, errno.ENFILE):
             for peer in self.peers.values():
                 peer.excused |= self._is_outside(peer)
         self.fruitless_calls += 1
         if self.fruitless_calls > SPIN_WAITS * (2 + len(self.kernel.open)) and not self.outcome:
-            self.outcome, self.place = "spins", call
-            raise _Enough
+            self._end_in(call, "spins")
 
     def _see_accepted(self, fd: int) -> None:
         if fd >= FD_SETSIZE:
@@ -393,7 +292,10 @@ class _Drive:
     # What the peers do.
 
     def _story(self) -> Iterator[_Until]:
+        latest_s = self.kernel.clock() + PATIENCE_S
         while not self.kernel.ports:
+            if self.kernel.clock() >= latest_s:
+                return
             yield _Until.TIME
         self.address = next(iter(self.kernel.ports))
         before = set(self.kernel.open)
@@ -413,13 +315,18 @@ class _Drive:
             served = {number for number in waiting if not self._is_outside(self.peers[number])} or waiting
             yield from self._dismiss(served)
             waiting -= served
-        newcomer = self.peers[NEWCOMER] = _Peer(NEWCOMER, self.kernel.connect(self.address))
+        yield from self._serve_newcomer()
+        yield from self._settle(lambda: not self._left(before))
+        self.left_open = self._left(before)
+
+    def _serve_newcomer(self) -> Iterator[_Until]:
+        if self.address not in self.kernel.ports:
+            return
+        newcomer = self.peers[NEWCOMER] = EchoPeer(NEWCOMER, self.kernel.connect(self.address))
         newcomer.say(SIZES[2])
         yield from self._settle(lambda: newcomer.complete)
         self.newcomer_served = newcomer.complete or not newcomer.owed
         yield from self._dismiss({NEWCOMER})
-        yield from self._settle(lambda: not self._left(before))
-        self.left_open = self._left(before)
 
     def _dismiss(self, numbers: set[int]) -> Iterator[_Until]:
         """Take note of what became of these peers, and have them leave."""
@@ -432,12 +339,12 @@ class _Drive:
         room = self.kernel.has_descriptor
         return all(peer.complete for peer in self._here if room or not self._is_outside(peer))
 
-    def _is_outside(self, peer: _Peer) -> bool:
+    def _is_outside(self, peer: EchoPeer) -> bool:
         queue = self.kernel.ports.get(self.address)
         return queue is not None and peer.stream.peer in (*queue.backlog, *queue.waiting)
 
     @property
-    def _here(self) -> list[_Peer]:
+    def _here(self) -> list[EchoPeer]:
         return [peer for peer in self.peers.values() if peer.owed]
 
     def _left(self, before: set[int]) -> tuple[int, ...]:
@@ -465,11 +372,11 @@ class _Drive:
             self.kernel.inject(Fault("accept", Fail(arguments[0])))
         elif name == "connect":
             if arguments[0] not in self.peers and self.address in self.kernel.ports:
-                self.peers[arguments[0]] = _Peer(arguments[0], self.kernel.connect(self.address))
+                self.peers[arguments[0]] = EchoPeer(arguments[0], self.kernel.connect(self.address))
         elif (peer := self.peers.get(arguments[0])) is not None and not peer.gone:
             yield from self._perform_of(peer, name, *arguments[1:])
 
-    def _perform_of(self, peer: _Peer, name: str, *arguments: int) -> Iterator[_Until]:
+    def _perform_of(self, peer: EchoPeer, name: str, *arguments: int) -> Iterator[_Until]:
         fd = peer.stream.peer.fd
         match name, arguments:
             case "say", (size_bytes,):
@@ -489,7 +396,8 @@ class _Drive:
             case "flood", (size_bytes,):
                 yield from self._flood(peer, size_bytes)
             case "false_report", (bits,):
-                self.kernel.report_falsely(fd if fd >= 0 else self.kernel.ports[self.address].fd, bits)
+                queue = self.kernel.ports.get(self.address)
+                self.kernel.report_falsely(fd if fd >= 0 or queue is None else queue.fd, bits)
             case "short_send", (size_bytes, times) if fd >= 0:
                 self.kernel.inject(Fault("send", Short(size_bytes), fd=fd, times=times))
                 self.kernel.inject(Fault("sendmsg", Short(size_bytes), fd=fd, times=times))
@@ -498,7 +406,7 @@ class _Drive:
             case "delay", (milliseconds,) if fd >= 0:
                 self.kernel.inject(Fault("deliver", Delay(milliseconds / 1000), fd=fd))
 
-    def _flood(self, peer: _Peer, size_bytes: int) -> Iterator[_Until]:
+    def _flood(self, peer: EchoPeer, size_bytes: int) -> Iterator[_Until]:
         while size_bytes > 0 and (count_bytes := peer.say(min(size_bytes, PATTERN_BYTES))):
             size_bytes -= count_bytes
             self._progress()
