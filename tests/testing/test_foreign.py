@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fsmserver.testing.foreign import Finding, drive
+from fsmserver.testing.foreign import PATIENCE_S, Finding, drive
 from fsmserver.testing.foreign_scripts import KINDS, NAMELESS, Host, Script, random_script
 from fsmserver.testing.foreign_search import reduce, run, search
 from fsmserver.testing.kernel import SimKernel
@@ -239,6 +239,32 @@ def test_a_peer_that_was_lost_is_owed_nothing() -> None:
     report = drive(serve, SimKernel(), [("connect", 0), ("say", 0, 100), ("lose", 0, 110)])
     assert report.findings == ()
     assert [peer.owed for peer in report.peers] == [False]
+
+
+CROWD: list[Operation] = [each for number in range(10) for each in (("connect", number), ("say", number, 5))]
+
+
+def test_those_who_find_no_descriptor_left_are_served_when_others_have_gone() -> None:
+    report = drive(serve, SimKernel(descriptors=9), CROWD)
+    assert report.findings == ()
+    assert [peer.complete for peer in report.peers] == [True] * 10
+    assert report.seconds < PATIENCE_S, "nobody is waited for who cannot come in"
+
+
+def test_those_who_find_no_descriptor_left_may_be_refused() -> None:
+    class Refusing(Server):
+        def __init__(self) -> None:
+            super().__init__(*HOME, "DefaultSelector")
+            self.spare = socket.socket()
+
+        def rest(self) -> None:
+            self.spare.close()
+            self.listener.accept()[0].close()
+            self.spare = socket.socket()
+
+    report = drive(lambda: Refusing().run(), SimKernel(descriptors=9), CROWD)
+    assert report.findings == ()
+    assert [peer.owed for peer in report.peers] == [True] * 3 + [False] * 7
 
 
 def test_time_passes_for_the_program_and_what_is_late_arrives() -> None:
