@@ -53,19 +53,23 @@ class Releasable(Protocol):
         """Learn that the moment has come."""
 
 
-class Unveiling:
-    """The moment when what was withheld of a descriptor is reported again."""
+class Veil:
+    """What is not reported of a descriptor, and until when."""
 
-    __slots__ = ("fd", "kernel")
+    __slots__ = ("bits", "fd", "kernel", "until_us")
 
-    def __init__(self, kernel: SimKernel, fd: int) -> None:
-        """Wait."""
+    def __init__(self, kernel: SimKernel, fd: int, bits: int, until_us: int) -> None:
+        """Hide `bits` of `fd`; one that was there before is part of this one."""
+        former = kernel.withheld.get(fd)
         self.kernel = kernel
         self.fd = fd
+        self.bits = bits if former is None else bits | former.bits
+        self.until_us = until_us if former is None else max(until_us, former.until_us)
 
     def release(self) -> None:
-        """Withhold nothing more."""
-        self.kernel.withheld.pop(self.fd, None)
+        """Hide nothing more."""
+        if self.kernel.withheld.get(self.fd) is self:
+            del self.kernel.withheld[self.fd]
 
 
 class ListenQueue:
@@ -123,7 +127,7 @@ class SimKernel:
         self.ports: dict[Any, ListenQueue] = {}
         self.rules: list[Rule] = []
         self.spurious: dict[int, int] = {}
-        self.withheld: dict[int, int] = {}
+        self.withheld: dict[int, Veil] = {}
         self.log: list[tuple[int, str, int, int]] | None = None
         self.connections: list[Stream] = []  # the process's ends, in the order of their making
         self.closes = 0
@@ -204,7 +208,8 @@ class SimKernel:
             return None
         bits: int = owner.readiness()
         if self.withheld and not bits & (ERR | HUP):
-            bits &= ~self.withheld.get(fd, 0)
+            veil = self.withheld.get(fd)
+            bits &= -1 if veil is None else ~veil.bits
         return bits | self.spurious.pop(fd, 0) if self.spurious else bits
 
     # Sockets of the process.
@@ -345,8 +350,8 @@ class SimKernel:
 
     def withhold(self, fd: int, bits: int, seconds: float) -> None:
         """Report these bits of `fd` so much later than they are true; the death of the peer is never held back."""
-        self.withheld[fd] = bits
-        self.later(seconds, Unveiling(self, fd))
+        veil = self.withheld[fd] = Veil(self, fd, bits, self.now_us + round(seconds * MICROSECONDS))
+        self.later((veil.until_us - self.now_us) / MICROSECONDS, veil)
 
     def note(self, name: str, fd: int, outcome: int) -> None:
         """Keep a call in the log, if there is one: its outcome is a size, or minus an errno."""
