@@ -1,0 +1,5 @@
+---------------------------- MODULE MCConnection ----------------------------
+(* Bounds for the checker, and nothing else. *)
+EXTENDS Connection
+
+=============================================================================
