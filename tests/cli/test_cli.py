@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from fsmserver.cli.app import main
+from fsmserver.cli.client import StreamFailed, talk
 from fsmserver.cli.diagram import arrows, dot, markdown, mermaid
+from fsmserver.core.limits import Limits
 from fsmserver.core.states import Event, State
 from fsmserver.core.table import CONNECTION
 
@@ -122,14 +125,21 @@ def test_what_is_wrong_ends_the_process_with_its_code() -> None:
     assert done.stderr == b"fsmserver: the module 'nowhere' cannot be imported: No module named 'nowhere'\n"
 
 
-@pytest.mark.slow
 @pytest.mark.network
-def test_a_port_in_use_is_a_failure_to_serve() -> None:
+def test_a_port_in_use_is_a_failure_to_serve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = command("serve", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
-    assert done.returncode == 1
-    assert b"Address already in use" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+        port = taken.getsockname()[1]
+        assert main_here(["serve", "--listen", f"127.0.0.1:{port}"], monkeypatch) == 1
+    assert capsys.readouterr().err == f"fsmserver: cannot listen on tcp://127.0.0.1:{port}: Address already in use\n"
+
+
+def test_the_help_names_every_limit_with_its_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main_here(["serve", "--help"], monkeypatch) == 0
+    words = capsys.readouterr().out
+    for each in fields(Limits):
+        assert f"--{each.name.replace('_', '-')}" in words
+        assert each.metadata["about"] in words
 
 
 @pytest.mark.slow
@@ -172,7 +182,7 @@ def test_connect_says_so_when_the_server_goes_first() -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "--show rounds >/dev/full"])
+@pytest.mark.parametrize("redirection", ["<&- >&- 2>&-", "--show rounds >/dev/full 2>/dev/full"])
 def test_a_server_whose_standard_streams_are_gone_serves(redirection: str) -> None:
     """An inherited socket tells the port, where no output can."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -192,27 +202,28 @@ def test_a_server_whose_standard_streams_are_gone_serves(redirection: str) -> No
 @pytest.mark.network
 def test_a_trace_on_a_full_disk_is_given_up_and_the_server_goes_on() -> None:
     with serving("--quiet", "--trace", "/dev/full") as (process, port):
-        assert command("connect", f"127.0.0.1:{port}", given=b"hi").stdout == b"hi"
-        assert command("connect", f"127.0.0.1:{port}", given=b"hi").stdout == b"hi"
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
+                client.sendall(b"hi")
+                assert client.recv(2) == b"hi"
         code, _, err = end(process)
     assert code == 0
     assert err.count("the trace /dev/full ends here: No space left on device; the server goes on without it") == 1
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.slow
-@pytest.mark.network
-def test_a_client_tells_its_own_streams_from_the_server() -> None:
-    with serving() as (_, port):
-
-        def redirected(redirection: str) -> tuple[int, bytes, bytes]:
-            line = f"exec {sys.executable} -m fsmserver connect 127.0.0.1:{port} {redirection}"
-            done = subprocess.run(["sh", "-c", line], input=b"hi", capture_output=True, timeout=PATIENCE_S, check=False)
-            return done.returncode, done.stdout, done.stderr
-
-        assert redirected("<&-") == (0, b"", b"")
-        assert redirected(">&-") == (0, b"", b"")
-        assert redirected(">/dev/full") == (1, b"", b"fsmserver: standard output: No space left on device\n")
+@pytest.mark.parametrize(
+    ("source", "sink", "sentence"),
+    [("/dev/null", "/dev/full", "standard output: No space left on device"), ("/", "/dev/null", "standard input: Is a directory")],
+)
+def test_a_client_tells_its_own_streams_from_the_server(source: str, sink: str, sentence: str) -> None:
+    ours, theirs = socket.socketpair()
+    reading, writing = os.open(source, os.O_RDONLY), os.open(sink, os.O_WRONLY)
+    theirs.send(b"hello")
+    with ours, theirs, pytest.raises(StreamFailed, match=sentence):
+        talk(ours, reading, writing)
+    os.close(reading)
+    os.close(writing)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=False,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",  # for panels in the help; what is wrong is said by main(), plainly
 )
 
 
@@ -45,12 +45,23 @@ def limit_options() -> list[inspect.Parameter]:
     options = []
     for each in fields(Limits):
         kind = int if each.name.endswith("_bytes") or isinstance(each.default, int) or each.default is None else float
-        option = typer.Option(f"--{each.name.replace('_', '-')}", help=str(each.metadata["about"]), show_default=each.default is not None)
+        option = typer.Option(
+            f"--{each.name.replace('_', '-')}",
+            help=str(each.metadata["about"]),
+            show_default=each.default is not None,
+            rich_help_panel=panel(each.name),
+        )
         value: Any = kind | None if each.default is None else kind
         options.append(
             inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=Annotated[value, option])
         )
     return options
+
+
+def panel(name: str) -> str:
+    """Give the heading under which the help lists a limit: its unit says what it bounds."""
+    units = {"_per_s": "Limits of number", "_s": "Limits of time, in seconds", "_bytes": "Limits of size, in bytes"}
+    return next((heading for unit, heading in units.items() if name.endswith(unit)), "Limits of number")
 
 
 def with_limits(command: Any) -> Any:  # noqa: ANN401 - a decorator keeps what it decorates
