@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from fsmserver.cli.echo import Echo
+from fsmserver.runtime.binding import Tcp
+from fsmserver.runtime.server import Server
 from fsmserver.testing.kernel import SimKernel, patched
 from fsmserver.testing.sockets import SimSocket, WouldBlock
 from fsmserver.testing.stream import IN
@@ -272,3 +275,16 @@ def test_numbers_are_given_out_again_the_lowest_first() -> None:
         second.close()
         assert socket.socket().fileno() == 4
         assert (first.fileno(), third.fileno()) == (3, 5)
+
+
+def test_our_own_server_runs_under_it_unchanged() -> None:
+    kernel = SimKernel()
+    with patched(kernel), Server(Echo, Tcp("127.0.0.1", 8008)) as server:
+        peer = kernel.connect(("127.0.0.1", 8008))
+        peer.send(b"hello")
+        server.scheduler.call_later(60, server.stop)
+        before_s = time.monotonic()
+        assert server.run()
+        assert time.monotonic() - before_s >= 60
+        assert peer.recv(100) == b"hello"
+    assert not kernel.open

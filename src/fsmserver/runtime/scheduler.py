@@ -89,7 +89,7 @@ class Scheduler:
         self,
         *,
         poller: Poller | None = None,
-        clock: Clock = time.monotonic,
+        clock: Clock | None = None,
         waker: Waker | None = None,
         limits: Limits = DEFAULT,
         eager_writes: bool = True,
@@ -106,13 +106,13 @@ class Scheduler:
         open; without it connections are open at once.
         """
         self.poller: Poller = make_poller() if poller is None else poller
-        self.clock = clock
+        self.clock: Clock = time.monotonic if clock is None else clock
         self.limits = limits
         self.eager_writes = eager_writes
         self.exceptional: Exceptional = exceptional
         self.journal = Journal(limits)
         self.counts = Counts()
-        self.now_s = clock()
+        self.now_s = self.clock()
         self.most_connections = connection_limit(limits.connections, self.poller.ceiling)
         self.links: dict[int, Link] = {}  # by descriptor
         self.listeners: list[Listener] = []

@@ -11,9 +11,10 @@ DRAIN_BYTES: Final = 4096
 class SocketWaker:
     """A non-blocking, close-on-exec socket pair. One end is watched, the other is written to."""
 
-    def __init__(self, open_pair: Callable[[], tuple[Any, Any]] = socket.socketpair) -> None:
+    def __init__(self, open_pair: Callable[[], tuple[Any, Any]] | None = None) -> None:
         """Open the pair, with another function than the system's where the world is simulated."""
-        self._watched, self._rung = open_pair()
+        pair: tuple[Any, Any] = socket.socketpair() if open_pair is None else open_pair()
+        self._watched, self._rung = pair
         self._watched.setblocking(False)
         self._rung.setblocking(False)
 
