@@ -183,11 +183,12 @@ def announce(server: Server) -> None:
 
 
 def show_round(seen: Round) -> None:
-    """Print a round as the select tutorials do."""
+    """Print a round as the select tutorials do. Of what woke the loop only, such as a signal, nothing is shown."""
     queues = ", ".join(f"{fd}: {size_bytes} B" for fd, size_bytes in seen.queues.items())
     say(f"round {seen.number}: inputs {list(seen.inputs)}, outputs {list(seen.outputs)}, queues {{{queues}}}")
+    known = {*seen.inputs, *seen.outputs, *seen.queues}
     for word, bit in (("readable", READABLE), ("writable", WRITABLE), ("exceptional", EXCEPTIONAL)):
-        say(f"  {word}: {[fd for fd, readiness in seen.ready if readiness & bit]}")
+        say(f"  {word}: {[fd for fd, readiness in seen.ready if readiness & bit and fd in known]}")
 
 
 def show_transition(link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
