@@ -60,11 +60,11 @@ class Veil:
 
     def __init__(self, kernel: SimKernel, fd: int, bits: int, until_us: int) -> None:
         """Hide `bits` of `fd`; one that was there before is part of this one."""
-        former = kernel.withheld.get(fd)
+        former: Veil | None = kernel.withheld.get(fd)
         self.kernel = kernel
         self.fd = fd
-        self.bits = bits if former is None else bits | former.bits
-        self.until_us = until_us if former is None else max(until_us, former.until_us)
+        self.bits: int = bits if former is None else bits | former.bits
+        self.until_us: int = until_us if former is None else max(until_us, former.until_us)
 
     def release(self) -> None:
         """Hide nothing more."""
@@ -75,13 +75,14 @@ class Veil:
 class ListenQueue:
     """A listening socket's own part: who has connected and is not accepted."""
 
-    __slots__ = ("address", "backlog", "fd", "most", "waiting")
+    __slots__ = ("address", "backlog", "fd", "most", "options", "waiting")
 
     def __init__(self, address: Any, most: int) -> None:
         """Listen at `address`, with room for `most` + 1, as Linux counts."""
         self.address = address
         self.most = most
         self.fd = -1
+        self.options: dict[tuple[int, int], Any] = {}  # the socket's own, for those who connect
         self.backlog: deque[Stream] = deque()
         self.waiting: deque[Stream] = deque()  # their SYN is sent again until there is room
 
@@ -132,7 +133,6 @@ class SimKernel:
         self.connections: list[Stream] = []  # the process's ends, in the order of their making
         self.closes = 0
         self.system = SimSystem(self)
-        self._first_descriptor = first_descriptor
         self._free: list[int] = []
         self._next = first_descriptor
         self._events: list[tuple[int, int, Releasable]] = []
@@ -190,7 +190,7 @@ class SimKernel:
     @property
     def has_descriptor(self) -> bool:
         """Whether one more can be opened."""
-        return len(self.open) + self._first_descriptor < self.descriptors
+        return (self._free[0] if self._free else self._next) < self.descriptors
 
     def release(self, fd: int) -> None:
         """Take a number back; epoll sets forget it."""
@@ -286,6 +286,9 @@ class SimKernel:
             name = ("192.0.2.1", self._peer_ports)
         peer, ours = self._pair(name)
         ours.local = address
+        if queue.options:
+            ours.options = dict(queue.options)
+            ours.set_options(queue.options)
         peer.send_room_bytes = send_room_bytes or self.send_room_bytes
         peer.receive_room_bytes = receive_room_bytes or self.receive_room_bytes
         self.connections.append(ours)

@@ -2,6 +2,10 @@
 
 What would wait for ever raises `WouldBlock`: in a simulation nobody else runs while a call waits, and in a server
 with one thread it is the mistake that stops everyone.
+
+A socket that is neither connected nor listening is hung up and writable, as tcp_poll has it, and `shutdown` leaves its mark on
+it although it fails. A listening socket that is shut down for reading becomes such a one. An accepted socket begins with the
+options that the listening one had when its peer connected.
 """
 
 from __future__ import annotations
@@ -11,15 +15,18 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from fsmserver.testing.stream import HUP, OUT, Stream, os_error
+from fsmserver.testing.stream import HUP, IN, LINGER, OUT, RDHUP, Stream, os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fsmserver.testing.kernel import ListenQueue, SimKernel
 
-LINGER: Final = struct.Struct("ii")
-SENDS: Final = ("send", "sendmsg")
+ANYWHERE: Final[dict[int, Any]] = {socket.AF_INET: ("0.0.0.0", 0), socket.AF_INET6: ("::", 0, 0, 0)}  # noqa: S104 - what getsockname gives before bind
+DIRECTIONS: Final = {socket.SHUT_RD: IN | RDHUP, socket.SHUT_WR: 0, socket.SHUT_RDWR: IN | RDHUP}
+"""What `shutdown` has a socket report that is not connected."""
+
+INT: Final = struct.Struct("i")
 
 
 class WouldBlock(AssertionError):
@@ -49,12 +56,14 @@ class SimSocket:
         self.family = family
         self.type = kind
         self.proto = proto
-        self.blocking = True
-        self.timeout: float | None = None
+        self.blocking = True  # of the descriptor, O_NONBLOCK
+        self.timeout: float | None = None  # of this object
         self.stream = stream
         self.queue: ListenQueue | None = None
         self.options: dict[tuple[int, int], Any] = {}
-        self.address: Any = ("0.0.0.0", 0) if family == socket.AF_INET else ""  # noqa: S104 - what getsockname gives before bind
+        self.address: Any = ANYWHERE.get(family, "")
+        self.bound = False
+        self.fresh_bits = OUT | HUP
         if fileno is None:
             self.fd = kernel.allocate(self)
         else:
@@ -67,49 +76,66 @@ class SimSocket:
         if not isinstance(former, SimSocket):
             raise os_error(errno.EBADF)
         self.fd = fd
-        self.family, self.type, self.proto = former.family, former.type, former.proto
-        self.stream, self.queue, self.options, self.address = former.stream, former.queue, former.options, former.address
+        self.family, self.type, self.proto, self.blocking = former.family, former.type, former.proto, former.blocking
+        self.stream, self.queue, self.options, self.fresh_bits = former.stream, former.queue, former.options, former.fresh_bits
+        self.address, self.bound = former.address, former.bound
         self.kernel.open[fd] = self
 
     # What may go wrong with every call.
 
-    def _check(self, name: str, size_bytes: int = 0) -> int:
-        if self.fd < 0 or self.kernel.open.get(self.fd) is not self:
+    def _check(self, name: str) -> None:
+        """See that the descriptor is there, and that no fault wants the call to fail."""
+        if self.kernel.open.get(self.fd) is not self:
             raise os_error(errno.EBADF)
-        if not self.kernel.rules or (name in SENDS and self.stream is not None and self.stream.error):
-            return size_bytes  # a send meets the error that is there before anything else, as in tcp_sendmsg_locked
-        return self.kernel.check(name, self.fd, size_bytes)
+        if self.kernel.rules:
+            self.kernel.check(name, self.fd)
 
-    def _connected(self) -> Stream:
-        if self.stream is None:
-            raise os_error(errno.ENOTCONN)
-        return self.stream
-
-    def _again(self, error: OSError) -> OSError | WouldBlock:
+    def _failed(self, name: str, error: OSError) -> OSError | WouldBlock:
+        """Note a call that failed; give what it raises."""
+        self.kernel.note(name, self.fd, -(error.errno or 0))
         if self.blocking and error.errno == errno.EAGAIN:
             return WouldBlock(f"a blocking call on descriptor {self.fd} would wait, and nobody else could run")
         return error
 
-    def _note(self, name: str, outcome: int) -> None:
-        self.kernel.note(name, self.fd, outcome)
-
     # Moving bytes.
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Receive at most `bufsize` bytes; empty at the end of the stream."""
+        """Receive at most `bufsize` bytes; empty at the end of the stream. To receive 0 bytes asks nobody, as in the standard library."""
+        if bufsize <= 0:
+            return self._recv_none(bufsize)
+        kernel = self.kernel
         try:
-            most = self._check("recv", bufsize)
-            data = self._connected().recv(most, flags)
+            if kernel.open.get(self.fd) is not self:
+                raise os_error(errno.EBADF)
+            most = kernel.check("recv", self.fd, bufsize) if kernel.rules else bufsize
+            stream = self.stream
+            data: bytes = self._recv_unconnected(flags) if stream is None else stream.recv(most, flags)
         except OSError as error:
-            self._note("recv", -(error.errno or 0))
-            raise self._again(error) from None
-        if self.kernel.log is not None:
-            self._note("recv", len(data))
+            raise self._failed("recv", error) from None
+        if kernel.log is not None:
+            kernel.log.append((kernel.now_us, "recv", self.fd, len(data)))
         return data
+
+    @staticmethod
+    def _recv_none(bufsize: int) -> bytes:
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
+        return b""
+
+    def _recv_unconnected(self, flags: int) -> bytes:
+        if self.queue is None:
+            if flags & socket.MSG_OOB:
+                raise os_error(errno.EINVAL)
+            if self.fresh_bits & RDHUP:
+                return b""
+        raise os_error(errno.ENOTCONN)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
         """Receive into `buffer`; give the number of bytes."""
-        data = self.recv(nbytes or memoryview(buffer).nbytes, flags)
+        size_bytes = memoryview(buffer).nbytes
+        if nbytes > size_bytes:
+            raise ValueError("buffer too small for requested bytes")
+        data = self.recv(nbytes or size_bytes, flags)
         memoryview(buffer).cast("B")[: len(data)] = data
         return len(data)
 
@@ -121,75 +147,104 @@ class SimSocket:
         """Offer several buffers at once; give how many bytes were taken."""
         return self._send("sendmsg", b"".join(buffers), 0)
 
-    def _send(self, name: str, data: Any, flags: int) -> int:
+    def _send(self, name: str, data: bytes, flags: int) -> int:
+        kernel = self.kernel
+        stream = self.stream
         try:
-            size_bytes = len(data)
-            most = self._check(name, size_bytes)
-            if most < size_bytes:
-                data = data[:most]
-            count_bytes = self._connected().send(data, urgent=bool(flags and flags & socket.MSG_OOB))
+            if kernel.open.get(self.fd) is not self:
+                raise os_error(errno.EBADF)
+            if stream is None:
+                raise os_error(errno.EPIPE)
+            if kernel.rules and not stream.error:  # a send meets the error that is there before anything else
+                data = data[: kernel.check(name, self.fd, len(data))]
+            count_bytes = stream.send(data, urgent=flags & socket.MSG_OOB != 0) if flags else stream.send(data)
         except OSError as error:
-            self._note(name, -(error.errno or 0))
-            raise self._again(error) from None
-        if self.kernel.log is not None:
-            self._note(name, count_bytes)
+            raise self._failed(name, error) from None
+        if kernel.log is not None:
+            kernel.log.append((kernel.now_us, name, self.fd, count_bytes))
         return count_bytes
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Offer bytes until all are taken; on a blocking socket too, they have to fit."""
-        view = memoryview(data).cast("B")
-        while view:
-            view = view[self.send(view, flags) :]
+        rest = bytes(data)
+        while rest:
+            rest = rest[self.send(rest, flags) :]
 
     # Beginning and ending.
 
     def bind(self, address: Any, /) -> None:
-        """Take an address; for TCP the port 0 lets the kernel choose."""
+        """Take an address; for TCP the port 0 lets the kernel choose.
+
+        Raises:
+            OSError: EINVAL if the socket has one already; EADDRINUSE if somebody listens there.
+
+        """
         self._check("bind")
-        if isinstance(address, tuple) and address[1] == 0:
-            address = (address[0], self.kernel.free_port(), *address[2:])
+        if self.bound or self.stream is not None:
+            raise os_error(errno.EINVAL)
         if address in self.kernel.ports:
             raise os_error(errno.EADDRINUSE)
-        self.address = address
+        self._bind(address)
+
+    def _bind(self, address: Any) -> None:
+        if isinstance(address, tuple) and address[1] == 0:
+            address = (address[0], self.kernel.free_port(), *address[2:])
+        self.address, self.bound = address, True
 
     def listen(self, backlog: int = 128, /) -> None:
-        """Begin to listen."""
+        """Begin to listen; a second time, change the room for those who wait.
+
+        Raises:
+            OSError: EINVAL if the socket is connected.
+
+        """
         self._check("listen")
+        if self.stream is not None:
+            raise os_error(errno.EINVAL)
+        if not self.bound:
+            self._bind(self.address)
         if self.queue is None:
             self.queue = self.kernel.bind_port(self.address, backlog)
             self.queue.fd = self.fd
+            self.queue.options = self.options
         self.queue.most = backlog
 
     def accept(self) -> tuple[SimSocket, Any]:
         """Take the next connection from the backlog. Like Linux, look for a free descriptor before looking for one."""
+        kernel = self.kernel
         try:
             self._check("accept")
-            if not self.kernel.has_descriptor:
+            if not kernel.has_descriptor:
                 raise os_error(errno.EMFILE)
             if self.queue is None:
                 raise os_error(errno.EINVAL)
             if not self.queue.backlog:
                 raise os_error(errno.EAGAIN)
         except OSError as error:
-            self._note("accept", -(error.errno or 0))
-            raise self._again(error) from None
-        sock = self._accepted(self.queue.take())
-        self._note("accept", sock.fd)
-        peer = sock.stream.peer.local if sock.stream is not None else None
-        return sock, peer
-
-    def _accepted(self, stream: Stream) -> SimSocket:
-        sock = self.kernel.adopt(stream, self.family)
-        sock.address = self.address
-        return sock
+            raise self._failed("accept", error) from None
+        stream = self.queue.take()
+        sock = kernel.adopt(stream, self.family)
+        sock.address, sock.bound = self.address, True
+        sock.options.update(stream.options)
+        kernel.note("accept", self.fd, sock.fd)
+        return sock, stream.peer.local
 
     def connect(self, address: Any, /) -> None:
-        """Connect; in the simulation that is done at once, or waits for room in the backlog without telling."""
+        """Connect; in the simulation that is done at once, or waits for room in the backlog without telling.
+
+        Raises:
+            OSError: EISCONN; ECONNREFUSED if nobody listens there.
+
+        """
         self._check("connect")
-        if self.stream is not None:
+        if self.stream is not None or self.queue is not None:
             raise os_error(errno.EISCONN)
-        self.stream = self.kernel.connect(address, name=(self.address[0], self.kernel.free_port()))
+        name = self.address
+        if not self.bound and isinstance(address, tuple):
+            name = (address[0], self.kernel.free_port(), *address[2:])
+        self.stream = self.kernel.connect(address, name=name)
         self.stream.fd = self.fd
+        self.stream.set_options(self.options)
 
     def connect_ex(self, address: Any, /) -> int:
         """Connect, and give the errno."""
@@ -200,14 +255,32 @@ class SimSocket:
         return 0
 
     def shutdown(self, how: int, /) -> None:
-        """End one direction, or both."""
+        """End one direction, or both.
+
+        Raises:
+            OSError: ENOTCONN if there is no connection, or no more; EINVAL.
+
+        """
         try:
             self._check("shutdown")
-            self._connected().shutdown(how)
+            if how not in DIRECTIONS:
+                raise os_error(errno.EINVAL)
+            if self.stream is None:
+                self._shut_unconnected(how)
+            else:
+                self.stream.shutdown(how)
         except OSError as error:
-            self._note("shutdown", -(error.errno or 0))
-            raise
-        self._note("shutdown", how)
+            raise self._failed("shutdown", error) from None
+        self.kernel.note("shutdown", self.fd, how)
+
+    def _shut_unconnected(self, how: int) -> None:
+        if self.queue is None:
+            self.fresh_bits |= DIRECTIONS[how]
+            raise os_error(errno.ENOTCONN)
+        if how != socket.SHUT_WR:
+            queue, self.queue = self.queue, None
+            self.fresh_bits = OUT | HUP
+            self.kernel.unbind(queue)
 
     def close(self) -> None:
         """Give the descriptor back; the second time this does nothing. An error comes after the descriptor is gone."""
@@ -218,7 +291,7 @@ class SimSocket:
         try:
             self._check("close")
         except OSError as error:
-            if error.errno == errno.EBADF and self.kernel.open.get(fd) is not self:
+            if self.kernel.open.get(fd) is not self:
                 raise
             failure = error
         self.kernel.note("close", fd, 0)
@@ -242,29 +315,23 @@ class SimSocket:
         """Set an option; those that change what happens here are SO_LINGER (on, 0 s), SO_OOBINLINE and SO_RCVBUF, SO_SNDBUF."""
         self._check("setsockopt")
         self.options[level, option] = value
-        stream = self.stream
-        if level != socket.SOL_SOCKET or stream is None:
-            return
-        if option == socket.SO_LINGER:
-            active, seconds = LINGER.unpack(value)
-            stream.linger_reset = bool(active) and seconds == 0
-        elif option == socket.SO_OOBINLINE:
-            stream.inline = bool(value)
-        elif option == socket.SO_RCVBUF:
-            stream.receive_room_bytes = value
-        elif option == socket.SO_SNDBUF:
-            stream.send_room_bytes = value
+        if self.stream is not None:
+            self.stream.set_options({(level, option): value})
 
-    def getsockopt(self, level: int, option: int, *_: Any) -> Any:
-        """Read an option; SO_ERROR clears the error that it gives."""
+    def getsockopt(self, level: int, option: int, buflen: int = 0, /) -> Any:
+        """Read an option, with `buflen` as bytes; SO_ERROR clears the error that it gives."""
         self._check("getsockopt")
-        if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
+        value = self._known_option(option) if level == socket.SOL_SOCKET else None
+        if value is None:
+            value = self.options.get((level, option), bytes(LINGER.size) if option == socket.SO_LINGER else 0)
+        return INT.pack(value) if buflen and isinstance(value, int) else value
+
+    def _known_option(self, option: int) -> int | None:
+        if option == socket.SO_ERROR:
             return self.stream.take_error() if self.stream is not None else 0
-        if (level, option) == (socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        if option == socket.SO_ACCEPTCONN:
             return int(self.queue is not None)
-        if (level, option) == (socket.SOL_SOCKET, socket.SO_TYPE):
-            return self.type
-        return self.options.get((level, option), 0)
+        return self.type if option == socket.SO_TYPE else None
 
     def getsockname(self) -> Any:
         """Give our own address."""
@@ -279,8 +346,8 @@ class SimSocket:
 
         """
         self._check("getpeername")
-        stream = self._connected()
-        if stream.over:
+        stream = self.stream
+        if stream is None or stream.over:
             raise os_error(errno.ENOTCONN)
         return stream.peer.local
 
@@ -299,7 +366,7 @@ class SimSocket:
 
     def getblocking(self) -> bool:
         """Tell whether calls block."""
-        return self.blocking
+        return self.timeout != 0
 
     def set_inheritable(self, inheritable: bool, /) -> None:  # noqa: FBT001 - the standard library's signature
         """Do nothing: there is no other program."""
@@ -312,7 +379,7 @@ class SimSocket:
         """Give the bits that poll(2) would report."""
         if self.stream is not None:
             return self.stream.readiness()
-        return self.queue.readiness() if self.queue is not None else OUT | HUP
+        return self.queue.readiness() if self.queue is not None else self.fresh_bits
 
     def __enter__(self) -> Self:
         """Give the socket."""

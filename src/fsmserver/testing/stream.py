@@ -6,12 +6,16 @@ The rules, each held to real loopback sockets by the parity machine:
   the receiver reads. A send takes what fits into both and refuses with EAGAIN when nothing does.
 - `shutdown` for writing queues a FIN behind what waits. Once both FINs have arrived the connection is over (`over`): it
   is hung up, getpeername and shutdown say ENOTCONN.
+- `shutdown` for reading says IN and RDHUP for ever, and that is all: bytes that arrive are received as before. But once both
+  directions are shut, or the end is closed, nobody waits for bytes any more: those that arrive reset the connection, at both ends.
 - Closing with unread input sends a reset; so does closing with SO_LINGER 0 s while either direction is open; otherwise
-  what waits is still sent, then FIN. Bytes that arrive at a closed end are answered with a reset.
+  what waits is still sent, then FIN.
 - A reset throws away what waits to be sent, not what waits to be read. Its error is EPIPE for an end that had the peer's
-  FIN, else ECONNRESET; the call that meets it clears it. A recv meets it after the data, and not at all after a FIN.
-- A byte of urgent data stays in its place in the stream. Unless it is to be inline, a recv stops before it and the next
-  one skips it; recv with MSG_OOB gives it once. Newer urgent data makes an older byte ordinary, or eats it if it is next.
+  FIN and not sent its own, else ECONNRESET; the call that meets it clears it. A recv meets it after the data, and not at all
+  after a FIN.
+- A byte of urgent data stays in its place in the stream: the mark. A recv that begins before the mark stops at it. Unless
+  the byte is to be inline, the next recv skips it, and recv with MSG_OOB gives it once. Newer urgent data makes an older byte
+  ordinary, or eats it if it is next.
 - Writable means that at least a third of the buffer for sending is free, as `sk_stream_is_writeable` has it.
 
 Sources: tcp(7), and net/ipv4/tcp.c, tcp_input.c of Linux: tcp_poll, tcp_recvmsg, tcp_recv_urg, tcp_reset, tcp_close.
@@ -22,11 +26,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from fsmserver.testing.faults import Call, Delay, Fail, Short
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fsmserver.testing.kernel import SimKernel
 
 IN: Final = 0x0001
@@ -43,6 +50,12 @@ NOWHERE: Final = -1
 RESPITE_S: Final = 0.001
 """What a split leaves behind arrives this much later: within the same breath, but not in the same round."""
 
+LINGER: Final = struct.Struct("ii")
+"""SO_LINGER's value: whether it is on, and seconds."""
+
+OPTIONS: Final = frozenset((socket.SO_LINGER, socket.SO_OOBINLINE, socket.SO_RCVBUF, socket.SO_SNDBUF))
+"""The options of SOL_SOCKET that change what happens here."""
+
 
 def os_error(number: int) -> OSError:
     """Make the OSError of an errno, with the system's own words."""
@@ -53,9 +66,9 @@ class Stream:
     """One end of a connection. A peer in another process has no descriptor here; it uses these methods directly."""
 
     __slots__ = (
-        "error", "fd", "fin_received", "fin_sent", "held", "inline", "kernel", "linger_reset", "local", "number", "orphan",
-        "over", "peer", "read_shut", "receive_room_bytes", "reset_received", "send_room_bytes", "taken_bytes", "unread",
-        "unsent", "unsent_urgent", "urgent", "urgent_valid", "write_shut",
+        "error", "fd", "fin_received", "fin_sent", "held", "inline", "kernel", "linger_reset", "local", "number", "options",
+        "orphan", "over", "peer", "read_shut", "receive_room_bytes", "reset_received", "send_room_bytes", "taken_bytes",
+        "unread", "unsent", "unsent_urgent", "urgent", "urgent_valid", "write_shut",
     )  # fmt: skip
 
     peer: Stream
@@ -68,8 +81,9 @@ class Stream:
         self.fd = NOWHERE
         self.send_room_bytes = send_room_bytes
         self.receive_room_bytes = receive_room_bytes
-        self.unsent = bytearray()  # the kernel has it, the peer's end has not
-        self.unread = bytearray()  # arrived
+        self.options: Mapping[tuple[int, int], Any] = {}  # what it began with, from the socket that listened
+        self.unsent = b""  # the kernel has it, the peer's end has not
+        self.unread = b""  # arrived
         self.taken_bytes = 0
         self.fin_sent = False  # it has arrived at the peer
         self.fin_received = False
@@ -82,7 +96,7 @@ class Stream:
         self.held = 0  # deliveries that are late: what follows them waits too
         self.inline = False
         self.linger_reset = False
-        self.urgent = NOWHERE  # the place in `unread`
+        self.urgent = NOWHERE  # the place in `unread`: the mark
         self.urgent_valid = False
         self.unsent_urgent = NOWHERE  # the place in `unsent`
 
@@ -93,36 +107,39 @@ class Stream:
 
     # What the owner of this end asks for.
 
-    def send(self, data: Any, *, urgent: bool = False) -> int:
+    def send(self, data: bytes, *, urgent: bool = False) -> int:
         """Take what fits of `data`; give how much that was.
 
         Raises:
             OSError: EAGAIN if nothing fits; the connection's error; EPIPE after our own end.
 
         """
-        size_bytes = len(data)
         if self.error:
             raise os_error(self.take_error())
-        if self.write_shut or self.over:
+        if self.write_shut:
             raise os_error(errno.EPIPE)
-        room_bytes = self.send_room_bytes - len(self.unsent)
-        peer = self.peer
-        if not self.unsent and not self.held and not self.kernel.rules and not urgent and not peer.orphan:
+        size_bytes = len(data)
+        unsent = self.unsent
+        room_bytes = self.send_room_bytes - len(unsent)
+        if not unsent and not self.held and not urgent and not self.kernel.rules:
+            peer = self.peer
             peer_room_bytes = peer.receive_room_bytes - len(peer.unread)
-            if size_bytes <= peer_room_bytes:  # the usual case: all of it goes over at once
+            if size_bytes <= peer_room_bytes and not peer.read_shut:  # the usual case: all of it goes over at once
                 peer.unread += data
                 self.taken_bytes += size_bytes
                 return size_bytes
             room_bytes += max(0, peer_room_bytes)
         if room_bytes <= 0 < size_bytes:
             raise os_error(errno.EAGAIN)
-        taken = data[:room_bytes] if size_bytes > room_bytes else data
-        if urgent and len(taken) == size_bytes:
-            self.unsent_urgent = len(self.unsent) + size_bytes - 1
-        self.unsent += taken
-        self.taken_bytes += len(taken)
+        if size_bytes > room_bytes:
+            data = data[:room_bytes]
+            size_bytes = room_bytes
+        if urgent and size_bytes:
+            self.unsent_urgent = len(unsent) + size_bytes - 1
+        self.unsent = unsent + data
+        self.taken_bytes += size_bytes
         self.push()
-        return len(taken)
+        return size_bytes
 
     def recv(self, size_bytes: int, flags: int = 0) -> bytes:
         """Give at most `size_bytes` of what has arrived; nothing at the end of the stream.
@@ -131,52 +148,84 @@ class Stream:
             OSError: EAGAIN if there is nothing yet; the connection's error.
 
         """
-        if flags and flags & socket.MSG_OOB:
-            return self._recv_urgent(size_bytes)
+        if flags:
+            if flags & socket.MSG_OOB:
+                return self._recv_urgent(size_bytes, flags)
+            if flags & socket.MSG_PEEK:
+                return self._peek(size_bytes)
+        if self.urgent >= 0 and self.unread:
+            size_bytes = self._meet_mark(size_bytes)
         unread = self.unread
-        if self.urgent >= 0:
-            if self.urgent == 0:
-                if not self.inline and size_bytes:
-                    del unread[0]
-                if size_bytes:
-                    self.urgent, self.urgent_valid = NOWHERE, False
-            else:
-                size_bytes = min(size_bytes, self.urgent)
         if not unread:
-            if size_bytes == 0:
-                return b""
             return self._recv_nothing()
-        data = bytes(unread[:size_bytes]) if size_bytes < len(unread) else bytes(unread)
-        if flags and flags & socket.MSG_PEEK:
-            return data
-        del unread[: len(data)]
+        if size_bytes >= len(unread):
+            data = unread
+            self.unread = b""
+        else:
+            data = unread[:size_bytes]
+            self.unread = unread[size_bytes:]
         if self.urgent > 0:
             self.urgent -= len(data)
         if self.peer.unsent:
             self.peer.push()
         return data
 
+    def _meet_mark(self, size_bytes: int) -> int:
+        """Give how much may be received at once; pass the mark if it is the next byte."""
+        if self.urgent > 0:
+            return min(size_bytes, self.urgent)
+        self.urgent, self.urgent_valid = NOWHERE, False
+        if not self.inline:
+            self.unread = self.unread[1:]
+            self.peer.push()
+        return size_bytes
+
     def _recv_nothing(self) -> bytes:
         if self.fin_received:
             return b""
         if self.error:
             raise os_error(self.take_error())
-        if self.read_shut or self.over:
+        if self.read_shut:
             return b""
         raise os_error(errno.EAGAIN)
 
-    def _recv_urgent(self, size_bytes: int) -> bytes:
-        if self.inline or self.urgent < 0 or not self.urgent_valid:
+    def _peek(self, size_bytes: int) -> bytes:
+        unread = self.unread
+        if self.urgent > 0:
+            unread = unread[: self.urgent]
+        elif self.urgent == 0 and not self.inline:
+            unread = unread[1:]
+        return unread[:size_bytes] or self._recv_nothing()
+
+    def _recv_urgent(self, size_bytes: int, flags: int) -> bytes:
+        if self.inline or not self.urgent_valid:
             raise os_error(errno.EINVAL)
         if self.over and not self.fin_received:
             raise os_error(errno.ENOTCONN)
-        self.urgent_valid = False
-        return bytes(self.unread[self.urgent : self.urgent + 1])[:size_bytes]
+        self.urgent_valid = bool(flags & socket.MSG_PEEK)
+        return self.unread[self.urgent : self.urgent + 1][:size_bytes]
 
     def take_error(self) -> int:
         """Give the error, and clear it, as SO_ERROR does."""
         number, self.error = self.error, 0
         return number
+
+    def set_options(self, options: Mapping[tuple[int, int], Any]) -> None:
+        """Obey those options that change what happens here."""
+        for (level, option), value in options.items():
+            if level == socket.SOL_SOCKET and option in OPTIONS:
+                self._set_option(option, value)
+
+    def _set_option(self, option: int, value: Any) -> None:
+        if option == socket.SO_LINGER:
+            active, seconds = LINGER.unpack(value)
+            self.linger_reset = bool(active) and seconds == 0
+        elif option == socket.SO_OOBINLINE:
+            self.inline = bool(value)
+        elif option == socket.SO_RCVBUF:
+            self.receive_room_bytes = value
+        else:
+            self.send_room_bytes = value
 
     def shutdown(self, how: int) -> None:
         """End one direction, or both.
@@ -205,8 +254,10 @@ class Stream:
             self._cut()
             self.peer.take_reset()
         else:
-            self.write_shut = self.read_shut = True
-            self.push()
+            self.read_shut = True
+            if not self.write_shut:
+                self.write_shut = True
+                self.push()
 
     def reset(self) -> None:
         """Close this end with a reset, as with SO_LINGER 0 s."""
@@ -221,15 +272,17 @@ class Stream:
             return
         if self.unsent and not self._deliver():
             return
-        if self.write_shut and not self.fin_sent and not self.unsent and not self.over:
+        if self.write_shut and not self.fin_sent and not self.unsent:
             self.fin_sent = True
             self.peer.take_fin()
 
     def _deliver(self) -> bool:
         """Move bytes; give False if the rest, if any, has to wait."""
         peer, unsent = self.peer, self.unsent
-        if peer.orphan:
-            peer.over = True  # nobody reads there any more: bytes are answered with a reset
+        if peer.read_shut and peer.write_shut:  # nobody waits for bytes there any more
+            if self.unsent_urgent >= 0:
+                peer.note_urgent(self.unsent_urgent)  # that they are urgent is seen before that they are not wanted
+            peer.take_reset()
             self.take_reset()
             return False
         size_bytes = min(len(unsent), max(0, peer.receive_room_bytes - len(peer.unread)))
@@ -253,17 +306,12 @@ class Stream:
 
     def _hand_over(self, size_bytes: int) -> None:
         peer, unsent = self.peer, self.unsent
-        if 0 <= self.unsent_urgent < size_bytes:
-            peer.note_urgent(len(peer.unread) + self.unsent_urgent)
-            self.unsent_urgent = NOWHERE
-        elif self.unsent_urgent >= 0:
-            self.unsent_urgent -= size_bytes
-        if size_bytes == len(unsent):
-            peer.unread += unsent
-            unsent.clear()
-        else:
-            peer.unread += unsent[:size_bytes]
-            del unsent[:size_bytes]
+        if self.unsent_urgent >= 0:
+            if self.unsent_urgent < size_bytes:
+                peer.note_urgent(self.unsent_urgent)
+            self.unsent_urgent = max(NOWHERE, self.unsent_urgent - size_bytes)
+        peer.unread += unsent[:size_bytes]
+        self.unsent = unsent[size_bytes:]
 
     def _hold(self, seconds: float) -> None:
         self.held += 1
@@ -275,19 +323,17 @@ class Stream:
         self.push()
 
     def note_urgent(self, place: int) -> None:
-        """Learn that the byte that will stand at `place` of what is unread is urgent."""
-        if self.urgent == 0 and not self.inline and self.unread:
-            del self.unread[0]
-            place -= 1
-        self.urgent, self.urgent_valid = place, True
+        """Learn that an urgent byte comes, `place` bytes behind what is here. If the byte before it is next, it is passed over."""
+        if self.urgent == 0 and not self.inline:
+            self.unread = self.unread[1:]
+        self.urgent, self.urgent_valid = len(self.unread) + place, True
 
     def take_fin(self) -> None:
         """Learn that the peer sends no more. With both FINs there, the connection is over at both ends."""
         self.fin_received = True
         if self.fin_sent:
-            self.over = self.peer.over = True
-            self.write_shut = self.read_shut = True
-            self.peer.write_shut = self.peer.read_shut = True
+            self._end()
+            self.peer._end()  # noqa: SLF001 - the two are one
 
     def take_reset(self) -> None:
         """Learn that the connection is no more; what waits to be read stays."""
@@ -305,25 +351,28 @@ class Stream:
             self._cut()
 
     def _cut(self) -> None:
-        self.over = True
-        self.write_shut = self.read_shut = True
-        self.unsent.clear()
+        self._end()
+        self.unsent = b""
         self.unsent_urgent = NOWHERE
+
+    def _end(self) -> None:
+        self.over = self.write_shut = self.read_shut = True
 
     # What can be seen.
 
     def readiness(self) -> int:
         """Give the bits that poll(2) would report, all of them; the pollers mask them."""
-        bits = PRI if self.urgent_valid else 0
         unread = self.unread
         if self.fin_received or self.read_shut:
-            bits |= IN | RDHUP
-            if self.write_shut:
-                bits |= HUP
+            bits = IN | RDHUP | HUP if self.write_shut else IN | RDHUP
         elif unread and (self.urgent != 0 or self.inline or len(unread) > 1):
-            bits |= IN
+            bits = IN
+        else:
+            bits = 0
         if self.write_shut or 3 * len(self.unsent) <= 2 * self.send_room_bytes:
             bits |= OUT
+        if self.urgent_valid:
+            bits |= PRI
         if self.error:
             bits |= ERR
         return bits
