@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from fsmserver.testing.kernel import SimKernel
 from tests.parity.operations import KINDS, Operation, words
-from tests.parity.sides import PATIENCE_MS, RealSide, SimulatedSide, plug_holes
+from tests.parity.sides import PATIENCE_MS, RealSide, SimulatedSide, no_holes
 
 POLLERS: Final = ("select", "poll", "epoll")
 STEPS: Final = 30
@@ -21,6 +20,7 @@ TRIES: Final = 3
 OPENING: Final[tuple[Operation, ...]] = (("listen", 1), ("connect", 2, 1), ("accept", 3, 1))
 SWARM: Final = (0.1, 0.3, 1, 3)
 
+LITTLE_PATIENCE_MS: Final = 20
 MOST_SOCKETS: Final = 8
 MOST_ATTEMPTS: Final = 10
 """A script may come to an end early: so many operations are drawn for each that is done."""
@@ -41,7 +41,8 @@ class Difference(NamedTuple):
 class Pair:
     """A simulated and a real side, and what was done on both."""
 
-    def __init__(self, poller: str) -> None:
+    def __init__(self, poller: str, patience_ms: int = PATIENCE_MS) -> None:
+        self.patience_ms = patience_ms
         self.simulated = SimulatedSide(poller)
         self.real = RealSide(poller)
         self.done: list[Operation] = []
@@ -63,7 +64,7 @@ class Pair:
     def _look_again(self, expected: dict[int, int]) -> dict[int, int]:
         """Look until what is found is what is expected, or patience ends."""
         nobody = select.poll()
-        end_s = time.monotonic() + PATIENCE_MS / 1000
+        end_s = time.monotonic() + self.patience_ms / 1000
         while (found := self.real.ready()) != expected and time.monotonic() < end_s:
             nobody.poll(1)
         return found
@@ -74,18 +75,18 @@ class Pair:
 
 
 @contextmanager
-def pair(poller: str) -> Iterator[Pair]:
+def pair(poller: str, patience_ms: int = PATIENCE_MS) -> Iterator[Pair]:
     """Make a pair, and close everything in the end."""
-    both = Pair(poller)
+    both = Pair(poller, patience_ms)
     try:
         yield both
     finally:
         both.end()
 
 
-def run(script: Iterable[Operation], poller: str) -> Difference | None:
+def run(script: Iterable[Operation], poller: str, patience_ms: int = PATIENCE_MS) -> Difference | None:
     """Run a script; give the first difference."""
-    with pair(poller) as both:
+    with pair(poller, patience_ms) as both:
         return next(filter(None, map(both.step, script)), None)
 
 
@@ -94,22 +95,21 @@ def confirmed(difference: Difference, poller: str) -> Difference | None:
     found: Difference | None = difference
     for _ in range(TRIES):
         if found is not None:
-            plug_holes()
-            found = run(difference.script, poller)
+            with no_holes():
+                found = run(difference.script, poller)
     return found
 
 
 def reduced(difference: Difference, poller: str) -> Difference:
-    """Leave operations out as long as the sides still differ."""
-    place = len(difference.script) - 1
+    """Leave operations out as long as the sides still differ. That is tried with little patience, and the result with all of it."""
+    found = difference
+    place = len(found.script) - 1
     while place >= 0:
-        script = difference.script[:place] + difference.script[place + 1 :]
-        found = run(script, poller)
-        if found is not None and len(found.script) < len(difference.script):
-            difference = found
-            place = min(place, len(difference.script))
-        place -= 1
-    return difference
+        shorter = run(found.script[:place] + found.script[place + 1 :], poller, patience_ms=LITTLE_PATIENCE_MS)
+        if shorter is not None and len(shorter.script) < len(found.script):
+            found = shorter
+        place = min(place, len(found.script)) - 1
+    return run(found.script, poller) or difference
 
 
 class Writer:
@@ -145,6 +145,8 @@ class Writer:
                 return self.choice({number: side.listener_weight(number) for number in side.listeners})
             case "open":
                 return self.choice({number: side.open_weight(number) for number in side.socks})
+            case "reader":
+                return self.choice({number: side.open_weight(number) * (4 if side.unread(number) else 1) for number in side.socks})
             case _:
                 return self.choice(dict.fromkeys(side.closed, 1))
 
@@ -152,22 +154,25 @@ class Writer:
         return self.random.choices(list(numbers), list(numbers.values()))[0] if numbers else 0
 
 
-def drive(seed: int, poller: str, steps: int = STEPS) -> Difference | None:
-    """Write and run the script of a seed; give the first difference."""
-    writer = Writer(seed)
-    with pair(poller) as both:
-        for _ in range(MOST_ATTEMPTS * steps):
-            if len(both.done) == steps:
-                break
-            difference = both.step(writer.write(both.simulated))
-            if difference is not None:
-                return difference
+def play(writer: Writer, both: Pair, steps: int = STEPS) -> Difference | None:
+    """Write and run a script; give the first difference."""
+    for _ in range(MOST_ATTEMPTS * steps):
+        if len(both.done) == steps:
+            break
+        difference = both.step(writer.write(both.simulated))
+        if difference is not None:
+            return difference
     return None
+
+
+def drive(seed: int, poller: str, patience_ms: int = PATIENCE_MS) -> Difference | None:
+    """Write and run the script of a seed; give the first difference."""
+    with pair(poller, patience_ms) as both:
+        return play(Writer(seed), both)
 
 
 def search(seeds: Iterable[int], poller: str, late: Callable[[int], object] = lambda _: None) -> tuple[int, Difference] | None:
     """Drive one seed after another; give the first that differs, and its shortest script. `late` is told of those that differ only once."""
-    plug_holes()
     for seed in seeds:
         difference = drive(seed, poller)
         if difference is None:
@@ -179,4 +184,4 @@ def search(seeds: Iterable[int], poller: str, late: Callable[[int], object] = la
     return None
 
 
-__all__ = ["Difference", "Pair", "SimKernel", "Writer", "confirmed", "drive", "pair", "reduced", "run", "search"]
+__all__ = ["Difference", "Pair", "Writer", "confirmed", "drive", "no_holes", "pair", "play", "reduced", "run", "search"]

@@ -410,6 +410,11 @@ class SimulatedSide(Side):
         stream = self.socks[number].stream
         return 1 if stream is None else 4 if stream.over else 12
 
+    def unread(self, number: int) -> bool:
+        """Tell whether there is something to be received."""
+        stream = self.socks[number].stream
+        return stream is not None and bool(stream.unread)
+
     def _allows_send(self, number: int, *_: Any) -> bool:
         stream = self.socks[number].stream
         return stream is None or not stream.unsent or len(stream.unsent) == stream.send_room_bytes
@@ -492,14 +497,21 @@ class RealSide(Side):
 
 
 def lowest_free() -> int:
-    """Give the number of the next descriptor; what is above it is free too, once `plug_holes` was called."""
-    fd = os.dup(0)
+    """Give the number of the next descriptor."""
+    fd = os.open(os.devnull, os.O_RDONLY)
     os.close(fd)
     return fd
 
 
-def plug_holes() -> None:
-    """Use the free numbers below the highest one in use up, so that those given out next follow each other."""
+@contextmanager
+def no_holes() -> Iterator[None]:
+    """Have the descriptors that are given out follow each other: the free numbers below the highest in use are used up meanwhile."""
+    plugs = [os.open(os.devnull, os.O_RDONLY)]
     highest = max(map(int, os.listdir("/proc/self/fd")))
-    while os.dup(0) < highest:
-        pass
+    while plugs[-1] < highest:
+        plugs.append(os.dup(plugs[0]))
+    try:
+        yield
+    finally:
+        for plug in plugs:
+            os.close(plug)
