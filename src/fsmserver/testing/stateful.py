@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 from unittest import TestCase
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -42,9 +42,10 @@ from fsmserver.testing.world import SIM_LIMITS, Config, Peer, World
 MOST_PEERS: Final = 6
 SETTINGS: Final = settings(
     max_examples=100,
-    stateful_step_count=40,
+    stateful_step_count=25,
     deadline=None,
     report_multiple_bugs=False,
+    phases=[phase for phase in Phase if phase is not Phase.explain],  # it traces each line: minutes for a whole server
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 """Where a machine says nothing else. Virtual time has no deadlines."""
@@ -59,6 +60,12 @@ MOST_COPIES: Final = 4
 
 CALM_STEPS: Final = 3
 """So many operations lie between two troubles at least: where all are equally likely, nothing but trouble would happen."""
+
+USUAL_EXAMPLES: Final = 100
+"""Hypothesis's own default: a profile with ten times as many searches ten times as long."""
+
+MOST_ROUNDS: Final = 8
+"""What a peer tells is dealt with after so many rounds, or waits for something else than a round."""
 
 STEPS_TO_JUDGE: Final = 500
 """Fewer steps than this are too few to call a run blind."""
@@ -318,7 +325,7 @@ class ServerMachine(SearchMachine):
     @initialize(
         exceptional=st.sampled_from(["discard", "inline", "close"]),
         when_full=st.sampled_from(["wait", "refuse"]),
-        eager_writes=st.booleans(),
+        eager_writes=st.sampled_from([True, False]),
         watched=st.sampled_from([True, True, True, False]),
         handshake=st.booleans(),
         room_bytes=st.sampled_from([64, 64, 256, 4096]),
@@ -385,9 +392,12 @@ class ServerMachine(SearchMachine):
         return self.connect()
 
     def tell(self, peer: Peer, data: bytes) -> None:
-        """Have a peer send `data`, as far as there is room, and the server do a round."""
+        """Have a peer send `data`, as far as there is room, and the server do its rounds until it has dealt with it."""
         self.do("tell", peer.number, data.decode("latin-1"))
-        self.do("round")
+        for _ in range(MOST_ROUNDS):
+            self.do("round")
+            if not peer.ours.unread and (peer.link is None or not peer.link.fsm.outbox.size_bytes):
+                break
 
     def hear(self, peer: Peer) -> bytes:
         """Have a peer receive what is there; give all that it has received since it connected."""
@@ -417,6 +427,7 @@ class ServerMachine(SearchMachine):
         factory: Any = type(self).protocol
         name = f"{getattr(factory, '__module__', '')}:{getattr(factory, '__qualname__', repr(factory))}"
         kind = Failure(type(self).__name__, "this must hold to the end")
+        lines += [f"peer {peer.number} said {bytes(peer.sent)!r} and heard {peer.heard!r}" for peer in world.peers.values()]
         return "\n".join([*lines, "as a test:", "", as_test(world.config, self.operations, name, kind)])
 
 
@@ -460,6 +471,11 @@ for _name, _kind in KINDS.items():
 # Running them.
 
 
+def scaled(count: int) -> int:
+    """Give `count`, as many times over as the Hypothesis profile in force asks for more than 100 examples."""
+    return count * max(1, settings.default.max_examples // USUAL_EXAMPLES)  # type: ignore[union-attr] # there is a default
+
+
 def run_machine(machine: type[SearchMachine], bounds: settings | None = None) -> None:
     """Search with a machine; a failure tells its whole story.
 
@@ -470,7 +486,7 @@ def run_machine(machine: type[SearchMachine], bounds: settings | None = None) ->
     """
     machine.seen = Coverage()
     try:
-        run_state_machine_as_test(machine, settings=bounds or SETTINGS)
+        run_state_machine_as_test(machine, settings=bounds or settings(SETTINGS, max_examples=scaled(SETTINGS.max_examples)))
     except Exception as error:
         if machine.latest is not None:
             error.add_note(machine.latest.story())
@@ -506,7 +522,7 @@ def check_protocol(factory: Callable[[], object], *, seeds: int = 200, examples:
     def make_world(config: Config) -> World:
         return World(factory, config, limits=limits)
 
-    for seed in range(seeds):
+    for seed in range(scaled(seeds)):
         outcome = run_seed(seed, make_world, kinds=own)
         if outcome.failure is not None:
             best = reduce(outcome, make_world)
@@ -518,7 +534,7 @@ def check_protocol(factory: Callable[[], object], *, seeds: int = 200, examples:
         protocol = staticmethod(factory)
 
     Checked.limits = limits
-    run_machine(Checked, settings(SETTINGS, max_examples=examples))
+    run_machine(Checked, settings(SETTINGS, max_examples=scaled(examples)))
 
 
-__all__ = ["Blind", "ConnectionMachine", "SearchMachine", "ServerMachine", "check_protocol", "run_machine", "state_machine_test"]
+__all__ = ["Blind", "ConnectionMachine", "SearchMachine", "ServerMachine", "check_protocol", "run_machine", "scaled", "state_machine_test"]
