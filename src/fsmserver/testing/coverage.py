@@ -2,8 +2,9 @@
 
 Which pairs can happen at all is derived from the table, `interest` and `owes_nothing`, by walking every state with every
 set of holds: bytes, an end and urgent data come only to a connection that is read; `finish` comes when nothing is owed;
-nothing is queued behind the end of the stream. One fact of the round is added: what is queued is offered before an error is
-met, so a reset in `queued` comes from a read.
+nothing is queued behind the end of the stream. Two facts of the round are added. The kernel answers an offer before anything else
+happens to the connection, so `drain` comes right after `flush`. And what is queued is offered before an error is met, so
+where nothing is read, a reset is the answer to an offer too: it comes right after `flush`, and never in `queued`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from typing import Final, TypeAlias
 
 from fsmserver.core.states import Event, Hold, Interest, State
-from fsmserver.core.table import ALL_HOLDS, CONNECTION, FOREVER, deadline, interest, owes_nothing
+from fsmserver.core.table import ALL_HOLDS, CONNECTION, FOREVER, SENDING, deadline, interest, owes_nothing
 
 Arrow: TypeAlias = tuple[State, Event]
 Pair: TypeAlias = tuple[State, Event, Event]
@@ -22,8 +23,11 @@ LEAST_SHARE: Final = 0.05
 """A search in which a state holds less than this of the connection-steps is blind there."""
 
 
-def can_happen(state: State, holds: Hold, event: Event) -> bool:
-    """Tell whether the scheduler can raise `event` there: the table allows it, and so do the holds."""
+def can_happen(state: State, holds: Hold, event: Event, before: Event | None = None) -> bool:
+    """Tell whether the scheduler can raise `event` there, right after `before` if that is given.
+
+    The table must allow it, and so must the holds and the order of a round.
+    """
     if event not in CONNECTION.arrows[state]:
         return False
     reads = bool(interest(state, holds) & Interest.READ)
@@ -35,7 +39,9 @@ def can_happen(state: State, holds: Hold, event: Event) -> bool:
         case Event.ENQUEUE:
             can = not holds & Hold.FINISHING
         case Event.RESET:
-            can = state is not State.QUEUED or reads
+            can = reads or state not in SENDING or before in (Event.FLUSH, None)
+        case Event.DRAIN:
+            can = before in (Event.FLUSH, None)
         case Event.EXPIRE:
             can = deadline(state, holds) != FOREVER
         case _:
@@ -48,7 +54,7 @@ def holds_after(state: State, holds: Hold, event: Event) -> tuple[Hold, ...]:
     sure = holds & (Hold.EOF | Hold.FINISHING)
     if event is Event.EOF:
         sure |= Hold.EOF
-    sending = state in (State.QUEUED, State.WRITING)
+    sending = state in SENDING
     return tuple(
         later
         for later in ALL_HOLDS
@@ -73,7 +79,7 @@ def possible_pairs() -> frozenset[Pair]:
             after = CONNECTION.arrows[state][event]
             for later in holds_after(after, holds, event):
                 todo.append((after, later))
-                pairs.update((state, event, following) for following in CONNECTION.arrows[after] if can_happen(after, later, following))
+                pairs.update((state, event, next_one) for next_one in CONNECTION.arrows[after] if can_happen(after, later, next_one, event))
     return frozenset(pairs)
 
 

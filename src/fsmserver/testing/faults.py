@@ -117,6 +117,11 @@ class ArmedFault:
         self.skips = fault.skip
         self.struck = 0
 
+    @property
+    def fd(self) -> int | None:
+        """The descriptor that it is meant for; None for any."""
+        return self.fault.fd
+
     def __call__(self, call: Call, /) -> Verdict | None:
         """Strike if this call is meant and there are times left."""
         if not self.left or not self.fault.concerns(call):

@@ -174,6 +174,8 @@ def _check_burden(link: Link, fsm: ConnectionFSM) -> None:
     if size_bytes > limits.outbox_cap_bytes:
         raise InvariantViolated(5, f"the outbox of {link.name} holds {size_bytes} bytes, over its cap")
     low_bytes, high_bytes = fsm.marks
+    if low_bytes != limits.outbox_low_bytes:
+        low_bytes = 0  # marks that are set anew hold from the next byte that is taken on, as in asyncio
     pressed = bool(fsm._holds & BACKPRESSURE)  # noqa: SLF001 - as a number
     if pressed != (size_bytes > (low_bytes if pressed else high_bytes)):
         raise InvariantViolated(5, f"the outbox of {link.name} holds {size_bytes} bytes, marks {fsm.marks}, holds {fsm.holds.words}")

@@ -19,9 +19,13 @@ from fsmserver.testing.world import Config, Peer, World
 MOST_LIVE: Final = 7
 """Peers at once: more than the connection limit, so that a listener is full sometimes."""
 
-LENGTHS: Final = (15, 30, 60, 120)
+LENGTHS: Final = (30, 60, 120, 240)
 ALWAYS: Final = ("connect", "say", "hear", "round", "pass")
-BOOSTS: Final = (1, 1, 2, 6)
+EIGHTHS: Final = 8
+FOCUS: Final = (0, 3, 6, 7)
+"""Of eight operations so many stay with the peer of the one before."""
+
+SWARM_WEIGHTS: Final = (1, 2, 4, 8)
 ROOMS: Final = (64, 256, 4096)
 
 WorldMaker = Callable[[Config], World]
@@ -90,11 +94,15 @@ class Generator:
             connections=(2, 6)[below(4) != 0],
         )
         self.length = LENGTHS[below(4)]
+        self._focus = FOCUS[below(4)]
+        self._peer: Peer | None = None
         self._names: list[str] = []
         for name in kinds:
             weight = KINDS[name].weight
-            if self.swarm:
-                weight *= BOOSTS[below(4)] if name in ALWAYS or below(2) else 0
+            if self.swarm and weight:
+                weight = SWARM_WEIGHTS[below(4)] if name in ALWAYS or below(2) else 0
+            if name == "urge" and self.config.exceptional == "close":
+                weight *= 3  # there it is the end of a connection, in whatever it was
             self._names += [name] * weight
         self._next_peer = 0
 
@@ -114,10 +122,17 @@ class Generator:
         if name == "connect":
             self._next_peer += 1
             return (name, self._next_peer, *arguments)
-        peer = live[below(len(live))]
+        peer = self._choose(live)
         if peer.checked and below(4) == 0:
             name, arguments = "leave", []  # its connection is closed: it will not stay for long
         return (name, peer.number, *arguments)
+
+    def _choose(self, live: list[Peer]) -> Peer:
+        """Choose a peer: the one that was chosen last, as often as the header says, so that something becomes of it."""
+        peer = self._peer
+        if peer is None or peer.over or self.below(EIGHTHS) >= self._focus:
+            peer = self._peer = live[self.below(len(live))]
+        return peer
 
 
 def run_generated(source: Source, make_world: WorldMaker, *, poller: str = "epoll", kinds: Sequence[str] = tuple(KINDS)) -> Outcome:

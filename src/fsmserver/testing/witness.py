@@ -91,7 +91,9 @@ class Witness:
         """Compare with what the peer sent."""
         self.check_delivery(data)
         peer = self.peer
-        if peer is not None and peer.troubles:
+        if peer is not None and peer.quiet:
+            self._keep_quiet(peer)
+        elif peer is not None and peer.troubles:
             self._pass_on("data_received", data)
         elif self._data_received is not None:
             self.world.inside += 1
@@ -102,6 +104,10 @@ class Witness:
                 raise
             finally:
                 self.world.inside -= 1
+
+    def _keep_quiet(self, peer: Peer) -> None:
+        peer.quiet -= 1
+        self.world.coverage.sometimes["keep_quiet"] += 1
 
     def check_delivery(self, data: Any) -> None:
         """Check that `data` is what the peer sent next."""
@@ -181,4 +187,7 @@ class BufferedWitness(Witness):
     def buffer_updated(self, count_bytes: int) -> None:
         """Compare with what the peer sent."""
         self.check_delivery(bytes(memoryview(self._buffer).cast("B")[:count_bytes]))
-        self._pass_on("buffer_updated", count_bytes)
+        if self.peer is not None and self.peer.quiet:
+            self._keep_quiet(self.peer)
+        else:
+            self._pass_on("buffer_updated", count_bytes)

@@ -7,6 +7,7 @@ all may be left. The same configuration and the same operations give the same wo
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import socket
@@ -26,7 +27,7 @@ from fsmserver.runtime.pollers import EpollPoller, PollPoller, make_poller
 from fsmserver.runtime.scheduler import Scheduler
 from fsmserver.runtime.waker import SocketWaker
 from fsmserver.testing.coverage import POSSIBLE_PAIRS, Coverage
-from fsmserver.testing.faults import ArmedFault, Delay, Fail, Fault, Short
+from fsmserver.testing.faults import ArmedFault, Call, Delay, Fail, Fault, Short, Verdict
 from fsmserver.testing.invariants import (
     BACKPRESSURE,
     ROUNDS_TO_NOTICE,
@@ -38,6 +39,7 @@ from fsmserver.testing.invariants import (
 )
 from fsmserver.testing.kernel import DESCRIPTORS, HOME, SimKernel
 from fsmserver.testing.operations import KINDS, NAMELESS, Operation
+from fsmserver.testing.stream import IN, OUT, PRI
 from fsmserver.testing.witness import BufferedWitness, HandlerError, Witness, recorded
 
 if TYPE_CHECKING:
@@ -53,20 +55,23 @@ SIM_LIMITS: Final = Limits(
 )  # fmt: skip
 """Bounds that are met within a few operations."""
 
-PREFACE_BYTES: Final = 3
-"""The handshake of a simulated world: this many bytes."""
+PREFACE_BYTES: Final = 8
+"""The handshake of a simulated world: this many bytes, whatever they are."""
+
+JAM_BYTES: Final = 30
+JAM_MESSAGES: Final = 3
 
 SPIN_ROUNDS: Final = 40
 """So many rounds in a row without a byte moved, a connection accepted or closed, or time passed are a spin."""
+
+FLOOD_BYTES: Final = 100
+"""What a peer that never hears says at a time."""
 
 PATIENCE_S: Final = 90
 """When the faults are over and the peers have left, everything is over after this: the longest limit and some more."""
 
 PATTERN: Final = bytes((7 * place + 13 * (place >> 8) + (place >> 5)) & 0xFF for place in range(1 << 15))
 """What peers send, from a place of their own: bytes whose neighbours tell where they belong."""
-
-NO_FAULT: Final = Fault("close", Fail(0))
-"""What a rule that is no fault is compared as: it concerns no one descriptor."""
 
 QUIET: Final = logging.getLogger("fsmserver.simulated")
 QUIET.disabled = True
@@ -95,8 +100,8 @@ class Peer:
     """The other side of one connection: its end of the stream, and what both sides have said."""
 
     __slots__ = (
-        "checked", "ended", "exact", "failing", "gone", "got_bytes", "half_open", "heard_end", "link", "name", "number", "ours", "sealed",
-        "sent", "stream", "tampered", "troubles", "witness",
+        "checked", "ended", "exact", "failing", "gone", "got_bytes", "half_open", "heard_end", "link", "name", "number", "ours", "quiet",
+        "sealed", "sent", "stream", "tampered", "troubles", "witness",
     )  # fmt: skip
 
     def __init__(self, number: int, stream: Stream) -> None:
@@ -116,6 +121,7 @@ class Peer:
         self.half_open = False
         self.sealed = False
         self.tampered = False
+        self.quiet = 0
         self.failing = 0
         self.checked = False
         self.troubles: dict[str, tuple[str, Any]] = {}
@@ -139,8 +145,30 @@ class Peer:
         return self.gone and self.state is State.CLOSED
 
 
+class Stall:
+    """A rule: what is sent on a connection would block, until that is over."""
+
+    def __init__(self, world: World, peer: Peer) -> None:
+        """Begin at once."""
+        self.world = world
+        self.fd = peer.ours.fd
+        self.stream = peer.ours
+
+    def __call__(self, call: Call, /) -> Verdict | None:
+        """Refuse what is sent, unless the connection is over: then there is nothing to wait for."""
+        if call.fd != self.fd or call.name not in ("send", "sendmsg") or self.stream.over:
+            return None
+        self.world.coverage.sometimes["stall"] += 1
+        return Fail(errno.EAGAIN)
+
+    def release(self) -> None:
+        """Refuse nothing more."""
+        if self in self.world.kernel.rules:
+            self.world.kernel.rules.remove(self)
+
+
 class Preface:
-    """A handshake of three bytes, whatever they are."""
+    """A handshake of so many bytes."""
 
     def __init__(self, world: World) -> None:
         """Begin with nothing heard."""
@@ -148,7 +176,7 @@ class Preface:
         self.heard = b""
 
     def feed(self, data: bytes, /) -> bytes | None:
-        """Take bytes; be done after three of them, unless trouble was ordered."""
+        """Take bytes; be done when there are enough, unless trouble was ordered."""
         if self.world.handshake_failures:
             self.world.handshake_failures -= 1
             self.world.coverage.sometimes["fail_handshake"] += 1
@@ -285,7 +313,7 @@ class World:
         if self.exhausted_until_us and self.kernel.now_us >= self.exhausted_until_us:
             self.kernel.descriptors, self.exhausted_until_us = DESCRIPTORS, 0
         scheduler, counts = self.scheduler, self.scheduler.counts
-        expecting = self._expect_service() if not self.kernel.rules else ()
+        expecting = () if self.kernel.rules or self.kernel.withheld else self._expect_service()
         before, accepted = dict(scheduler.links), counts.accepted + counts.refused
         scheduler.round(longest_s)
         self.rounds += 1
@@ -362,7 +390,7 @@ class World:
     def _check_end(self, peer: Peer) -> None:
         check_closed(self, peer)
         if self.kernel.rules:  # what was to happen to it must not happen to who has its number next
-            self.kernel.rules[:] = [rule for rule in self.kernel.rules if getattr(rule, "fault", NO_FAULT).fd != peer.link.fd]
+            self.kernel.rules[:] = [rule for rule in self.kernel.rules if getattr(rule, "fd", None) != peer.link.fd]
         reason: CloseReason = peer.link.fsm.close_reason
         error = reason.error
         if isinstance(error, OSError) and error.errno is not None:
@@ -432,6 +460,14 @@ class World:
             self.round(milliseconds / 1000)
             self._do_hear(peer, 100_000)
             self.kernel.advance_to(self.kernel.now_us + 1000 * milliseconds)
+        return None
+
+    def _do_flood(self, peer: Peer, times: int) -> bool | None:
+        if peer.gone or peer.ended:
+            return False
+        for _ in range(times):
+            self._do_say(peer, FLOOD_BYTES)
+            self.round()
         return None
 
     def _do_hear(self, peer: Peer, size_bytes: int) -> bool | None:
@@ -584,6 +620,31 @@ class World:
         self.coverage.sometimes["false_report"] += 1
         return None
 
+    def _do_withhold(self, peer: Peer, bits: int, milliseconds: int) -> bool | None:
+        if peer.ours.fd < 0:
+            return False
+        # Urgent data that is read inline is readable: the two bits are late together.
+        self.kernel.withhold(peer.ours.fd, bits | PRI if bits & IN else bits, milliseconds / 1000)
+        self.coverage.sometimes["withhold"] += 1
+        return None
+
+    def _do_stall(self, peer: Peer, milliseconds: int) -> bool | None:
+        if peer.ours.fd < 0:
+            return False
+        rules, stall = self.kernel.rules, Stall(self, peer)
+        self.kernel.withhold(peer.ours.fd, OUT, milliseconds / 1000)
+        self.kernel.later(milliseconds / 1000, stall)
+        rules.append(stall)
+        return None
+
+    def _do_jam(self, peer: Peer, milliseconds: int, half_open: int) -> bool | None:
+        if self._do_write(peer, JAM_BYTES) is False or self._do_stall(peer, milliseconds) is False:
+            return False
+        self._do_keep_quiet(peer, JAM_MESSAGES)
+        peer.half_open = peer.half_open or bool(half_open)
+        self.coverage.sometimes["jam"] += 1
+        return None
+
     def _do_exhaust(self, milliseconds: int) -> None:
         self.kernel.descriptors = 0
         self.exhausted_until_us = self.kernel.now_us + 1000 * milliseconds
@@ -605,6 +666,9 @@ class World:
     def _do_stay_open(self, peer: Peer) -> None:
         peer.half_open = True
         self.coverage.sometimes["stay_open"] += 1
+
+    def _do_keep_quiet(self, peer: Peer, times: int) -> None:
+        peer.quiet += times
 
     def _do_fail_factory(self) -> None:
         self.factory_failures += 1
@@ -676,6 +740,7 @@ class World:
         self.factory_failures = self.handshake_failures = 0
         for peer in self.live:
             peer.troubles.clear()
+            peer.quiet = 0
         for _ in range(PATIENCE_S):
             for peer in self.live:
                 self._part(peer)
