@@ -25,6 +25,7 @@ from fsmserver.testing.system import SimSystem
 
 POLLERS: Final = available(SimSystem)
 SHOWN_FAILURES: Final = 5
+DASK_PATIENCE: Final = "10s"
 ENOUGH_SEEDS: Final = 200
 """Fewer than this are not expected to see everything, so that what they have not seen is not called blindness."""
 
@@ -84,7 +85,7 @@ def open_executor(jobs: int, dask: str | None) -> Iterator[Executor | None]:
         try:
             from distributed import Client  # noqa: PLC0415 - only who asks for it needs it
 
-            client = Client(dask, timeout="10s")  # type: ignore[no-untyped-call] # it has no types
+            client = Client(dask, timeout=DASK_PATIENCE)  # type: ignore[no-untyped-call] # it has no types
         except ImportError as error:
             raise ValueError(f"--dask needs the extra distributed: {error}") from error
         except (OSError, ValueError) as error:
