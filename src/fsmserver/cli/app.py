@@ -186,6 +186,53 @@ def replay(
 
 
 @app.command()
+def explore(
+    *,
+    connections: Annotated[int, typer.Option(help="Peers at once; each comes again and again, so descriptors are used again.")] = 2,
+    most_connections: Annotated[int, typer.Option(help="The server's own limit; with fewer than peers its listener is full.")] = 2,
+    chunks: Annotated[int, typer.Option(help="Chunks that an outbox may hold; over one less, reading is held.")] = 2,
+    chunk_bytes: Annotated[int, typer.Option(help="Bytes that are said, received and written at once.")] = 2,
+    receive_chunks: Annotated[int, typer.Option(help="Chunks that the kernel keeps for the server, of each connection.")] = 1,
+    send_bytes: Annotated[int, typer.Option(help="Bytes that the kernel keeps for the peer, at each end of a connection.")] = 1,
+    linger_chunks: Annotated[int, typer.Option(help="Chunks that are read and thrown away after our FIN.")] = 1,
+    ticks: Annotated[int, typer.Option(help="How long deadlines are.")] = 1,
+    idle_ticks: Annotated[int, typer.Option(help="How long the deadline of an idle connection is.")] = 1,
+    accepts: Annotated[int, typer.Option(help="Connections accepted in a round, at most.")] = 2,
+    operations: Annotated[
+        str,
+        typer.Option(
+            help="What can happen beside connecting, leaving and rounds: all, or names with commas between them, of "
+            "say, hear, end, cut, urge, write, pause, resume, close, abort, write_eof, tick, run_out."
+        ),
+    ] = "say,hear,end,cut,tick",
+    poller: Annotated[str, typer.Option(help="select, poll or epoll, as simulated.")] = "epoll",
+    exceptional: Annotated[str, typer.Option(help="What is done about urgent data: discard, inline or close.")] = "discard",
+    when_full: Annotated[str, typer.Option(help="Newcomers over the limit wait or are refused.")] = "wait",
+    watched: Annotated[bool, typer.Option(help="Check each event too; the machine takes no short cuts then.")] = False,
+    eager_writes: Annotated[bool, typer.Option(help="Answer at once, or wait for the writable set as the tutorials do.")] = True,
+    half_open: Annotated[bool, typer.Option(help="The echo keeps connections open after the peer's FIN.")] = False,
+    handshake: Annotated[bool, typer.Option(help="Connections begin with a handshake.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="Make a dozen small searches instead, each of another corner.")] = False,
+    most_states: Annotated[int | None, typer.Option(help="Give up after so many states.", show_default=False)] = None,
+    graph: Annotated[Path | None, typer.Option(help="Write the graph to this file: a line a state, a line a transition.")] = None,
+) -> None:
+    """Search everything that the shipped code can do within bounds, on a simulated kernel, breadth first."""
+    from fsmserver.cli.exploring import bounds_of, run_exploration  # noqa: PLC0415 - as in serve
+
+    try:
+        bounds = bounds_of(
+            operations, connections=connections, most_connections=most_connections, outbox_chunks=chunks, chunk_bytes=chunk_bytes,
+            receive_chunks=receive_chunks, send_bytes=send_bytes, linger_chunks=linger_chunks, ticks=ticks, idle_ticks=idle_ticks,
+            accepts=accepts, poller=poller, exceptional=exceptional, when_full=when_full, watched=watched, eager_writes=eager_writes,
+            half_open=half_open, handshake=handshake,
+        )  # fmt: skip
+        code = run_exploration(bounds, small=small, most_states=most_states, graph=graph)
+    except ValueError as error:
+        raise WrongArgument(str(error)) from error
+    raise typer.Exit(code)
+
+
+@app.command()
 def check(
     traces: Annotated[list[str], typer.Argument(help="Files that serve --trace has written.")],
     *,

@@ -11,26 +11,31 @@ and here every place to begin at is tried, so that the counter need not belong t
 
 **Canonical form.** Two worlds with the same form can do the same things from then on, and the same things hold in them. In it are:
 
-- of each connection: what both ends of its stream hold in the kernel (sizes, ends, errors, urgent data), the machine's state, holds, marks, the
-  layout of its outbox and what it has said of the end; what the link is registered for and whether it is touched; the poller's own record and the kernel's; the
-  age of its deadline and when it is armed, both in ticks from now; what its protocol has been told; what its peer has done;
+- of each connection, what both ends of its stream hold in the kernel: sizes, ends, errors, urgent data;
+- the machine's state, holds, marks, the layout of its outbox, and what it has said of its end;
+- what the link is registered for, in its own record, the poller's and the kernel's, and whether it is to be settled;
+- the age of its deadline and when it is armed, in seconds from now; what its protocol was told; what its peer has done;
 - the order in which connections wait in the backlog, are to be settled, and will be asked for their deadlines;
-- the listener's state, when its back-off ends, and whether the system is short of descriptors.
+- the listener's state, when its back-off ends, whether the system is short of descriptors, and which fault is prepared.
 
 Not in it, and why nothing else matters:
 
 - *absolute times*: the code adds and compares them only, so a world that is later as a whole behaves the same;
-- *counters that only grow* (numbers of connections, bytes received and taken, statistics, lines of log): nobody decides by them. That they add
-  up is checked in every state instead: written = taken + held, and what is under way is exactly what was sent and has not arrived;
-- *the bytes themselves*: neither the server nor the echo looks at them, and that they are the right ones is checked at every delivery;
-- *the numbers of peers*: all are alike, and which of them has which connection makes no difference. Descriptors stay: they decide who is served first;
+- *counters that only grow* (numbers of connections, bytes received and taken, statistics, lines of log): nobody decides by
+  them. That they add up is checked in every state instead: written is taken and held, and what is under way is exactly
+  what was sent and has not arrived;
+- *the bytes themselves*: neither the server nor the echo looks at them, and at every delivery they are checked;
+- *the numbers of peers*: all are alike. Descriptors stay: they decide who is served first;
+- *who asked for a close*: it is reported only;
 - *the order of the dictionary of links*: only checks go through it;
 - *how often* a back-off was asked for at one time: the second call of `relieve` does nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,8 +43,10 @@ from fsmserver.core.limits import Limits
 from fsmserver.core.states import ListenerState, State
 from fsmserver.runtime.pollers import EpollPoller
 from fsmserver.runtime.timers import NEVER_TICK, TICK_S
+from fsmserver.testing.faults import ArmedFault
 from fsmserver.testing.invariants import InvariantViolated
 from fsmserver.testing.kernel import DESCRIPTORS, MICROSECONDS
+from fsmserver.testing.operations import NAMELESS, Operation
 from fsmserver.testing.stream import ERR, HUP
 from fsmserver.testing.system import SELECT_EXCEPT, SELECT_READ, SELECT_WRITE
 from fsmserver.testing.witness import Witness
@@ -48,15 +55,15 @@ from fsmserver.testing.world import Config, Peer, World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from fsmserver.core.connection import ConnectionFSM
     from fsmserver.runtime.link import Link
-    from fsmserver.testing.operations import Operation
 
 TICK_US: Final = MICROSECONDS
-PEER_DOES: Final = ("say", "hear", "end", "leave", "cut")
+PEER_DOES: Final = ("say", "hear", "end", "cut")
 APPLICATION_DOES: Final = ("write", "pause", "resume", "close", "abort")
 WORLD_DOES: Final = ("tick", "run_out")
 EVERYTHING: Final = (*PEER_DOES, "urge", *APPLICATION_DOES, "write_eof", *WORLD_DOES)
-"""What can be allowed in `Bounds.operations`. `connect`, `round` and `come_back` always are."""
+"""What can be allowed in `Bounds.operations`. That peers connect and leave, rounds, and the end of a shortage always are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,24 +77,30 @@ class Bounds:
     chunk_bytes: int = 2
     """What a peer says, the server receives and the echo writes at once."""
     outbox_chunks: int = 2
-    """The cap of an outbox; over one less, reading is held until it is empty."""
+    """The cap of an outbox; over one chunk less, reading is held until it is empty."""
     receive_chunks: int = 1
     """What the kernel keeps for the server, of each connection."""
     send_bytes: int = 1
-    """What the kernel keeps of each connection on the server's side, and once more on the peer's: odd, so that chunks are taken in part."""
+    """What the kernel keeps of each connection on the server's side, and once more on the peer's."""
     linger_chunks: int = 1
     """What is read and thrown away after our FIN."""
     ticks: int = 1
-    """How long every deadline is."""
+    """How long each deadline is, but that of an idle connection."""
+    idle_ticks: int = 1
+    """How long that one is."""
     accepts: int = 2
     """At most so many are accepted in a round."""
-    operations: tuple[str, ...] = (*PEER_DOES, *APPLICATION_DOES, *WORLD_DOES)
+    operations: tuple[str, ...] = (*PEER_DOES, "tick")
+    """What can happen, of `EVERYTHING`."""
+    faults: tuple[Operation, ...] = ()
+    """Operations of a world that prepare one fault, without the number of a peer: one at a time is prepared."""
     poller: str = "epoll"
     watched: bool = False
     """Whether each event is checked too; then the machine takes no short cuts."""
     eager_writes: bool = True
     half_open: bool = False
     """Whether the echo keeps a connection open after the peer's FIN."""
+    handshake: bool = False
     exceptional: str = "discard"
     when_full: str = "wait"
 
@@ -96,19 +109,49 @@ class Bounds:
         """The server's limits."""
         chunk_bytes, ticks = self.chunk_bytes, self.ticks
         return Limits(
-            handshake_s=ticks, idle_s=ticks, half_closed_s=ticks, linger_s=ticks, stall_s=ticks, accept_backoff_s=1, slow_callback_s=3600,
-            outbox_cap_bytes=self.outbox_chunks * chunk_bytes, outbox_high_bytes=max(0, self.outbox_chunks - 1) * chunk_bytes,
-            outbox_low_bytes=0, read_budget_bytes=chunk_bytes, linger_bytes=self.linger_chunks * chunk_bytes,
-            connections=self.most_connections, accepts_per_round=self.accepts,
+            handshake_s=ticks, idle_s=self.idle_ticks, half_closed_s=ticks, linger_s=ticks, stall_s=ticks, accept_backoff_s=1,
+            slow_callback_s=3600, outbox_cap_bytes=self.outbox_chunks * chunk_bytes, outbox_low_bytes=0,
+            outbox_high_bytes=max(0, self.outbox_chunks - 1) * chunk_bytes, read_budget_bytes=chunk_bytes,
+            linger_bytes=self.linger_chunks * chunk_bytes, connections=self.most_connections, accepts_per_round=self.accepts,
         )  # fmt: skip
 
     @property
     def config(self) -> Config:
         """The configuration of the world."""
         return Config(
-            poller=self.poller, watched=self.watched, eager_writes=self.eager_writes, exceptional=self.exceptional, when_full=self.when_full,
-            send_room_bytes=self.send_bytes, receive_room_bytes=self.receive_chunks * self.chunk_bytes, connections=self.most_connections,
+            poller=self.poller, watched=self.watched, eager_writes=self.eager_writes, handshake=self.handshake,
+            exceptional=self.exceptional, when_full=self.when_full, connections=self.most_connections,
+            send_room_bytes=self.send_bytes, receive_room_bytes=self.receive_chunks * self.chunk_bytes,
         )  # fmt: skip
+
+
+ONE: Final = Bounds(connections=1, most_connections=1, operations=(*PEER_DOES, "tick"), watched=True)
+TWO: Final = Bounds(operations=("say", "cut", "tick", "run_out"))
+SMALL: Final[Mapping[str, Bounds]] = {
+    "one connection": ONE,
+    "urgent data": replace(ONE, operations=(*PEER_DOES, "urge")),
+    "pauses": replace(ONE, operations=(*PEER_DOES, "pause", "resume", "tick")),
+    "closes": replace(ONE, operations=(*PEER_DOES, "close", "write")),
+    "aborts": replace(ONE, operations=(*PEER_DOES, "abort", "write", "tick"), poller="poll"),
+    "half open": replace(ONE, operations=(*PEER_DOES, "write_eof", "tick"), half_open=True),
+    "half open and paused": replace(ONE, operations=("end", "cut", "pause", "resume", "write_eof", "tick"), half_open=True),
+    "late writes": replace(ONE, eager_writes=False, idle_ticks=2, poller="select"),
+    "three chunks": replace(ONE, operations=("say", "hear", "write"), outbox_chunks=3),
+    "handshake": replace(ONE, operations=("say", "hear", "tick"), handshake=True, chunk_bytes=3),
+    "more than the budget": replace(ONE, operations=("say", "hear"), receive_chunks=2, watched=False),
+    "room for one of two": replace(TWO, most_connections=1),
+    "one of two refused": replace(TWO, most_connections=1, when_full="refuse"),
+    "two, accepted one by one": replace(TWO, operations=("say",), accepts=1),
+    "faults": replace(
+        ONE,
+        operations=("say", "tick"),
+        faults=(
+            ("fail_factory",), ("fail_set_up", errno.EINVAL), ("fail_accept", errno.ECONNABORTED), ("fail_accept", errno.EMFILE),
+            ("raise", "data_received"), ("stop_in", "data_received", "close"), ("stop_in", "connection_made", "abort"),
+        ),
+    ),
+}  # fmt: skip
+"""Searches of a second each, that together look into every corner."""
 
 
 class BoundedEcho:
@@ -185,7 +228,18 @@ class BoundedServer:
         for number in self._numbers:
             if number in peers:
                 found += [(name, number) for name in self._peer_can(peers[number]) if name in allowed]
+                if not peers[number].gone:
+                    found.append(("leave", number))
+        if self.bounds.faults and not _prepared(world):
+            found += self._faults(world)
         return found
+
+    def _faults(self, world: World) -> Iterable[Operation]:
+        for name, *arguments in self.bounds.faults:
+            if name in NAMELESS:
+                yield (name, *arguments)
+            else:
+                yield from ((name, number, *arguments) for number, peer in world.peers.items() if peer.link is not None)
 
     def _ready(self, world: World) -> tuple[int, int]:
         """Count what is ready, and what of it is a connection."""
@@ -205,19 +259,22 @@ class BoundedServer:
                 yield "hear"
             if talks:
                 yield "end"
-            yield "leave"
             if not stream.over:
                 yield "cut"
-        if peer.witness is not None and not peer.witness.lost and not peer.link.fsm.closed:
+        if peer.witness is not None and not peer.witness.lost:
             yield from self._application_can(peer.link.fsm)
 
-    def _application_can(self, fsm: Any) -> Iterable[str]:
+    def _application_can(self, fsm: ConnectionFSM) -> Iterable[str]:
+        if fsm.closed:
+            yield "write"
+            return
         yield "abort"
         yield "resume" if fsm.paused else "pause"
         if not fsm.closing:
             yield "close"
-        if not fsm.outbox.sealed:
+        if fsm.closing or not fsm.outbox.sealed:
             yield "write"
+        if not fsm.outbox.sealed:
             yield "write_eof"
 
     def apply(self, world: World, operation: Operation) -> bool:
@@ -292,7 +349,7 @@ class BoundedServer:
         served = sorted((peer.ours.fd, peer) for peer in world.live if peer.link is not None)
         queue = world.listener.sock.queue  # type: ignore[attr-defined] # a SimSocket's
         places = {id(peer.ours): peer for peer in world.live if peer.link is None}
-        newcomers = [places[id(stream)] for stream in (*queue.backlog, *queue.waiting)]
+        newcomers = [places[id(stream)] for stream in (*queue.backlog, *queue.waiting) if id(stream) in places]
         assert len(served) + len(newcomers) == len(world.live), "whoever is neither served nor waiting was let go"
         backoffs = {when_s for when_s, _, handle in scheduler._timers._heap if not handle.cancelled}  # noqa: SLF001
         form = [LISTENER_STATES.index(world.listener.state), not kernel.descriptors, len(served), len(newcomers), len(backoffs)]
@@ -307,6 +364,8 @@ class BoundedServer:
         form.append(SEPARATOR)
         pages = scheduler.deadlines._pages  # noqa: SLF001
         form += [link.fd for tick in sorted(pages) for link in pages[tick].values()]
+        if self.bounds.faults and (prepared := _prepared(world)):
+            return bytes(form) + repr(prepared).encode()
         return bytes(form)
 
 
@@ -321,12 +380,14 @@ LATE_TICKS: Final = 16
 """Added to times from now, so that those that are past are numbers from 0 to 255 too."""
 
 ENDS: Final = attrgetter(
-    "fin_sent", "fin_received", "write_shut", "read_shut", "reset_received", "error", "over", "orphan", "held", "linger_reset", "urgent_valid"
+    "fin_sent", "fin_received", "write_shut", "read_shut", "reset_received", "error", "over", "orphan", "held", "linger_reset",
+    "urgent_valid",
 )  # fmt: skip
 DOINGS: Final = attrgetter("ended", "gone", "heard_end", "half_open", "failing", "exact")
 TOLD: Final = attrgetter("made", "lost", "paused")
 MACHINE: Final = attrgetter(
-    "_holds", "_fin_sent", "_leaving", "lingered_bytes", "_high_bytes", "_low_bytes", "outbox.sealed", "outbox._growing", "outbox._front_bytes"
+    "_holds", "_fin_sent", "_leaving", "lingered_bytes", "_high_bytes", "_low_bytes", "outbox.sealed", "outbox._growing",
+    "outbox._front_bytes",
 )  # fmt: skip
 
 
@@ -347,7 +408,7 @@ def _form_of_link(world: World, link: Link, watched: int, now_s: float) -> list[
     form += divmod(link._receive_bytes, 256)  # noqa: SLF001
     form += (link.registered + 1, link.touched, link.jobs, watched, fd in poller.inputs, fd in poller.outputs)
     form.append(NEVER if link.armed_tick == NEVER_TICK else int(link.armed_tick * TICK_S - now_s) + LATE_TICKS)
-    form.append(world.overdue[link.number] if link.number in world.overdue else 0)
+    form.append(world.overdue.get(link.number, 0))
     protocol = link.protocol
     form += TOLD(protocol) if isinstance(protocol, Witness) else (NEVER,)
     return form
@@ -364,6 +425,14 @@ def _registered(world: World) -> dict[int, int]:
         for fd in fds:
             watched[fd] = watched.get(fd, 0) | mask
     return watched
+
+
+def _prepared(world: World) -> list[object]:
+    """List what was prepared to go wrong and has not yet."""
+    prepared: list[object] = [(str(rule.fault), rule.left) for rule in world.kernel.rules if isinstance(rule, ArmedFault)]
+    prepared += world.kernel.spurious.items()
+    prepared += [("fail_factory",)] * world.factory_failures + [("fail_handshake",)] * world.handshake_failures
+    return prepared + [(peer.ours.fd, peer.troubles) for peer in world.live if peer.troubles]
 
 
 def _rotation(world: World) -> Any:

@@ -6,10 +6,11 @@ operations that lead to a violation are as few as can be.
 
 When no state is left, the graph answers what no single run can:
 
-- *no dead end*: from each state there is a path on which the peers only leave, time passes and rounds are done, and nothing is left in the end;
-- *no spin*: rounds alone, woken again and again though nothing comes from outside, get somewhere: they never lead back to where they began;
-- *no lingering*: if nobody does anything any more, rounds and the passing of time end every connection: they never lead back
-  to a state in which one is open.
+- *no dead end*: from each state there is a path on which the peers only leave, time passes and rounds are done, and in the
+  end nothing is left;
+- *no spin*: rounds alone, woken again and again though nothing comes from outside, never lead back to where they began;
+- *no lingering*: if nobody does anything any more, rounds and the passing of time end every connection: they never lead
+  back to a state in which one is open.
 
 The states themselves are not kept, only how to reach them: a memento for each state of the present front.
 """
@@ -21,9 +22,9 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TextIO, TypeVar
 
-from fsmserver.testing.operations import Operation
+from fsmserver.testing.operations import Operation, words
 from fsmserver.testing.snapshot import Memento, Snapshots, fewer_collections
 
 W = TypeVar("W")
@@ -35,10 +36,13 @@ PROGRESS_EVERY: Final = 1000
 class Explorable(Protocol[W]):
     """What can be searched. `BoundedServer` is one; a user's own system can be another."""
 
-    waiting: Collection[str]
-    """The names of the operations that happen when nobody does anything: rounds, the passing of time."""
-    parting: Collection[str]
-    """The names of those that happen when everybody leaves."""
+    @property
+    def waiting(self) -> Collection[str]:
+        """The names of the operations that happen when nobody does anything: rounds, the passing of time."""
+
+    @property
+    def parting(self) -> Collection[str]:
+        """The names of those that happen when everybody leaves."""
 
     def make(self) -> W:
         """Make a world in which nothing has happened."""
@@ -85,6 +89,8 @@ class Graph:
         """Begin with no state."""
         self.names: list[Operation] = []
         self.flags = bytearray()
+        self.notes: list[str] = []
+        """What an abstraction said of each state, if there was one."""
         self._name_numbers: dict[Operation, int] = {}
         self._starts = array("I")
         self._targets = array("I")
@@ -155,6 +161,14 @@ class Graph:
             depths.append(depths[self._parents[state]] + 1)
         return max(depths, default=0)
 
+    def write(self, file: TextIO) -> None:
+        """Write a line `state NUMBER NOTE` for each state, then `NUMBER TARGET OPERATION` for each transition."""
+        notes = self.notes or [""] * self.states
+        file.writelines(f"state {state} {note}".rstrip() + "\n" for state, note in enumerate(notes))
+        texts = [words(operation) for operation in self.names]
+        for state in range(len(self._starts)):
+            file.writelines(f"{state} {self._targets[place]} {texts[self._labels[place]]}\n" for place in self._places(state))
+
     # What the finished graph says.
 
     def dead_ends(self, parting: Collection[str]) -> list[int]:
@@ -212,7 +226,9 @@ class Graph:
 
     def _on_cycles(self, counts: Callable[[int, int], bool]) -> list[int]:
         """Leave out, again and again, the states that no edge that counts leads to, then those that none leads away from."""
-        edges = [(origin, self._targets[place]) for origin in range(len(self._starts)) for place in self._places(origin) if counts(place, origin)]
+        edges = [
+            (origin, self._targets[place]) for origin in range(len(self._starts)) for place in self._places(origin) if counts(place, origin)
+        ]
         for here, there in ((0, 1), (1, 0)):
             degrees: dict[int, int] = {}
             following: dict[int, list[int]] = {}
@@ -262,9 +278,10 @@ Progress = Callable[[Graph], object]
 class Search(Generic[W]):
     """One search; `explore` is the usual way to run it."""
 
-    def __init__(self, explorable: Explorable[W]) -> None:
+    def __init__(self, explorable: Explorable[W], abstraction: Callable[[W], str] | None = None) -> None:
         """Make the world, and find its first state."""
         self.explorable = explorable
+        self._abstraction = abstraction
         self.result = Result()
         self.world = explorable.make()
         self._snapshots = Snapshots(self.world, explorable.untouched(self.world))
@@ -280,6 +297,8 @@ class Search(Generic[W]):
             is_over, is_serving = self.explorable.is_over(self.world), self.explorable.is_serving(self.world)
             number = self.result.graph.add_state(origin, operation, is_over=is_over, is_serving=is_serving)
             self._numbers[form] = number
+            if self._abstraction is not None:
+                self.result.graph.notes.append(self._abstraction(self.world))
             self._pending.append((number, memento, operation))
         return number
 
@@ -330,14 +349,21 @@ def kind_of(error: BaseException) -> str:
     return f"invariant {number}" if isinstance(number, int) else type(error).__name__
 
 
-def explore(explorable: Explorable[Any], *, most_states: int | None = None, on_progress: Progress | None = None) -> Result:
+def explore(
+    explorable: Explorable[W],
+    *,
+    most_states: int | None = None,
+    abstraction: Callable[[W], str] | None = None,
+    on_progress: Progress | None = None,
+) -> Result:
     """Search everything that can be reached, breadth first, until there is nothing left or something is found.
 
     `most_states` ends a search that is too large: its result is then not `complete`, and the finished graph is not asked.
+    `abstraction(world)` says in a line what of each state is to stand in the graph's `notes`.
     """
     before_s = time.monotonic()
     with fewer_collections():
-        search = Search(explorable)
+        search = Search(explorable, abstraction)
         search.run(most_states, on_progress)
     if search.result.complete:
         search.judge()

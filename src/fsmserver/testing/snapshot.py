@@ -206,7 +206,7 @@ def _items(saved: dict[Any, Any]) -> Iterator[Any]:
 
 
 MAPPING: Final = Kind(dict, _same_mappings, _items, _restore_mappings)
-CONTAINERS: Final = {
+CONTAINERS: Final[dict[type, Kind]] = {
     list: Kind(list, _same_items, _itself, _restore_lists),
     bytearray: Kind(bytes, eq, _nothing, _restore_lists),
     deque: Kind(list, _same_items, _itself, _restore_deques),
