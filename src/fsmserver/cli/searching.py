@@ -26,7 +26,7 @@ from fsmserver.testing.system import SimSystem
 POLLERS: Final = available(SimSystem)
 SHOWN_FAILURES: Final = 5
 DASK_PATIENCE: Final = "10s"
-ENOUGH_SEEDS: Final = 200
+ENOUGH_SEEDS: Final = 1000
 """Fewer than this are not expected to see everything, so that what they have not seen is not called blindness."""
 
 
