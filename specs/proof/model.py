@@ -128,6 +128,8 @@ class Model:
 
     def at(self, point: Point, rows: Mapping[State, Sequence[Any]], wanted: Callable[[Any], bool]) -> Truth:
         """Say that the entry of a table by state and holds is one that is `wanted`."""
+        if isinstance(point.state, int):  # then its holds are known, too
+            return wanted(rows[STATES[point.state]][sum(bit for bit, name in HOLDS if getattr(point, name))])
         cases = []
         for state, row in rows.items():
             bits = [bits for bits, entry in enumerate(row) if wanted(entry)]
@@ -238,6 +240,8 @@ class Model:
 
     def either(self, condition: Truth, yes: Point, no: Point) -> Point:
         """Give `yes` where `condition` holds, else `no`, field by field."""
+        if isinstance(condition, bool):
+            return yes if condition else no
         both = ((field.name, getattr(yes, field.name), getattr(no, field.name)) for field in fields(Point))
         return Point(**{name: left if left is right else self.choose(condition, left, right) for name, left, right in both})
 
