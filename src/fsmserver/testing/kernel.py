@@ -134,7 +134,7 @@ class SimKernel:
         self.closes = 0
         self.system = SimSystem(self)
         self._free: list[int] = []
-        self._next = first_descriptor
+        self.end_fd = first_descriptor  # no number from here on was ever given out
         self._events: list[tuple[int, int, Releasable]] = []
         self._event_count = 0
         self._peer_ports = FIRST_PEER_PORT
@@ -182,15 +182,15 @@ class SimKernel:
         if self._free:
             fd = heapq.heappop(self._free)
         else:
-            fd = self._next
-            self._next += 1
+            fd = self.end_fd
+            self.end_fd += 1
         self.open[fd] = owner
         return fd
 
     @property
     def has_descriptor(self) -> bool:
         """Whether one more can be opened."""
-        return (self._free[0] if self._free else self._next) < self.descriptors
+        return (self._free[0] if self._free else self.end_fd) < self.descriptors
 
     def release(self, fd: int) -> None:
         """Take a number back; epoll sets forget it."""
@@ -325,10 +325,14 @@ class SimKernel:
     def judge(self, call: Call) -> Verdict | None:
         """Ask the rules; give the first verdict that is not "pass". Faults that are spent are dropped."""
         rules = self.rules
+        name, fd, _ = call
         for place, rule in enumerate(rules):
+            fault = rule if isinstance(rule, ArmedFault) else None
+            if fault is not None and (name not in fault.names or fault.fd not in (None, fd)):
+                continue  # most of those that are asked
             verdict = rule(call)
             if verdict is not None:
-                if isinstance(rule, ArmedFault) and not rule.left:
+                if fault is not None and not fault.left:
                     del rules[place]
                 return verdict
         return None

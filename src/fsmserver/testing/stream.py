@@ -67,7 +67,7 @@ class Stream:
 
     __slots__ = (
         "error", "fd", "fin_received", "fin_sent", "held", "inline", "kernel", "linger_reset", "local", "number", "options",
-        "orphan", "over", "peer", "read_shut", "receive_room_bytes", "reset_received", "send_room_bytes", "taken_bytes",
+        "orphan", "over", "peer", "plain", "read_shut", "receive_room_bytes", "reset_received", "send_room_bytes", "taken_bytes",
         "unread", "unsent", "unsent_urgent", "urgent", "urgent_valid", "write_shut",
     )  # fmt: skip
 
@@ -85,6 +85,7 @@ class Stream:
         self.unsent = b""  # the kernel has it, the peer's end has not
         self.unread = b""  # arrived
         self.taken_bytes = 0
+        self.plain = True  # nothing but ordinary bytes has come, and nothing has ended
         self.fin_sent = False  # it has arrived at the peer
         self.fin_received = False
         self.write_shut = False
@@ -236,6 +237,7 @@ class Stream:
         """
         if self.over:
             raise os_error(errno.ENOTCONN)
+        self.plain = False
         if how in (socket.SHUT_RD, socket.SHUT_RDWR):
             self.read_shut = True
         if how in (socket.SHUT_WR, socket.SHUT_RDWR) and not self.write_shut:
@@ -247,6 +249,7 @@ class Stream:
         if self.orphan:
             return
         self.orphan = True
+        self.plain = False
         self.fd = NOWHERE
         if self.over:
             return
@@ -326,11 +329,13 @@ class Stream:
         """Learn that an urgent byte comes, `place` bytes behind what is here. If the byte before it is next, it is passed over."""
         if self.urgent == 0 and not self.inline:
             self.unread = self.unread[1:]
+        self.plain = False
         self.urgent, self.urgent_valid = len(self.unread) + place, True
 
     def take_fin(self) -> None:
         """Learn that the peer sends no more. With both FINs there, the connection is over at both ends."""
         self.fin_received = True
+        self.plain = False
         if self.fin_sent:
             self._end()
             self.peer._end()  # noqa: SLF001 - the two are one
@@ -357,20 +362,21 @@ class Stream:
 
     def _end(self) -> None:
         self.over = self.write_shut = self.read_shut = True
+        self.plain = False
 
     # What can be seen.
 
     def readiness(self) -> int:
         """Give the bits that poll(2) would report, all of them; the pollers mask them."""
-        unread = self.unread
+        bits = 0 if self.unsent and 3 * len(self.unsent) > 2 * self.send_room_bytes else OUT
+        if self.plain:
+            return bits | IN if self.unread else bits
         if self.fin_received or self.read_shut:
-            bits = IN | RDHUP | HUP if self.write_shut else IN | RDHUP
-        elif unread and (self.urgent != 0 or self.inline or len(unread) > 1):
-            bits = IN
-        else:
-            bits = 0
-        if self.write_shut or 3 * len(self.unsent) <= 2 * self.send_room_bytes:
-            bits |= OUT
+            bits |= IN | RDHUP
+        elif len(self.unread) > (self.urgent == 0 and not self.inline):
+            bits |= IN
+        if self.write_shut:
+            bits |= OUT | HUP if bits & RDHUP else OUT
         if self.urgent_valid:
             bits |= PRI
         if self.error:

@@ -4,7 +4,7 @@ The shipped pollers run on it unchanged: `make_poller("epoll", kernel.system)`. 
 time pass: to the next thing under way, or to the end of the wait, in whole milliseconds, rounded up, for all three (select(2) and poll(2)
 allow a wait to be late by the clock's granularity, so the three can be compared).
 
-The order of a report is by descriptor for select and poll, as the standard library has it. epoll keeps a list of the ready
+The order of a report is by descriptor for poll, and that of its arguments for select. epoll keeps a list of the ready
 whose head goes to its tail once it is reported; here it begins one place further on in each report of several.
 """
 
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import errno
 import select as real_select
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from fsmserver.testing.stream import ERR, HUP, IN, NVAL, OUT, PRI, RDHUP, os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from fsmserver.testing.kernel import SimKernel
 
@@ -79,31 +79,50 @@ class SimSystem:
         """Called whenever a wait has found nothing ready, before time passes; true if it did something, so that looking again may help."""
 
     def select(
-        self, inputs: Iterable[Any], outputs: Iterable[Any], exceptional: Iterable[Any], timeout_s: float | None = None, /
+        self, inputs: Collection[Any], outputs: Collection[Any], exceptional: Collection[Any], timeout_s: float | None = None, /
     ) -> tuple[list[Any], list[Any], list[Any]]:
-        """Wait for any of three sets of descriptors.
+        """Wait for any of three sets of descriptors, or of objects that have one.
 
         Raises:
             OSError: EBADF for a descriptor that is not open.
-            ValueError: a descriptor is closed, or too high for select.
+            ValueError: a descriptor is closed, or too high for select; the time is negative.
 
         """
-        watched = [[(descriptor(thing), thing) for thing in things] for things in (inputs, outputs, exceptional)]
-        for fd, _ in (pair for things in watched for pair in things):
+        kernel = self._kernel
+        if timeout_s is not None and timeout_s < 0:
+            raise ValueError("timeout must be non-negative")
+        masks = dict.fromkeys(inputs, SELECT_READ)
+        for fd in outputs:
+            masks[fd] = masks.get(fd, 0) | SELECT_WRITE
+        for fd in exceptional:
+            masks[fd] = masks.get(fd, 0) | SELECT_EXCEPT
+        if not masks.keys() <= kernel.open.keys() or (kernel.end_fd > FD_SETSIZE and masks and max(masks) >= FD_SETSIZE):
+            return self._select_things((inputs, outputs, exceptional), timeout_s)
+        bits = dict(self.wait(masks, timeout_s))
+        if not bits:
+            return [], [], []
+        return (
+            [fd for fd in inputs if fd in bits and bits[fd] & SELECT_READ],
+            [fd for fd in outputs if fd in bits and bits[fd] & SELECT_WRITE],
+            [fd for fd in exceptional if fd in bits and bits[fd] & SELECT_EXCEPT],
+        )
+
+    def _select_things(
+        self, sets: tuple[Collection[Any], Collection[Any], Collection[Any]], timeout_s: float | None
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        """Wait for what are not all numbers, or not all open."""
+        inputs, outputs, exceptional = fds = [[descriptor(thing) for thing in things] for things in sets]
+        for fd in (*inputs, *outputs, *exceptional):
             if fd >= FD_SETSIZE:
                 raise ValueError("filedescriptor out of range in select()")
             if fd not in self._kernel.open:
                 raise os_error(errno.EBADF)
-        masks: dict[int, int] = {}
-        for things, mask in zip(watched, (SELECT_READ, SELECT_WRITE, SELECT_EXCEPT), strict=True):
-            for fd, _ in things:
-                masks[fd] = masks.get(fd, 0) | mask
-        bits = dict(self.wait(masks, timeout_s))
-        found: list[list[Any]] = [
-            [thing for fd, thing in things if bits.get(fd, 0) & mask]
-            for things, mask in zip(watched, (SELECT_READ, SELECT_WRITE, SELECT_EXCEPT), strict=True)
-        ]
-        return found[0], found[1], found[2]
+        found = self.select(inputs, outputs, exceptional, timeout_s)
+        readable, writable, urgent = (
+            [thing for thing, fd in zip(things, numbers, strict=True) if fd in ready]
+            for things, numbers, ready in zip(sets, fds, found, strict=True)
+        )
+        return readable, writable, urgent
 
     def poll(self) -> SimPoll:
         """Make a polling object, as `select.poll()`."""
@@ -147,10 +166,28 @@ class SimSystem:
         return ready
 
     def _ready(self, masks: dict[int, int]) -> list[tuple[int, int]]:
-        readiness = self._kernel.readiness
+        kernel = self._kernel
+        if kernel.spurious or kernel.withheld:
+            return self._reported(masks)
+        opened = kernel.open
+        ready = []
+        for fd, mask in masks.items():
+            owner = opened.get(fd)
+            if owner is None:
+                ready.append((fd, NVAL))
+                continue
+            stream = owner.stream
+            bits = (owner.readiness() if stream is None else stream.readiness()) & mask
+            if bits:
+                ready.append((fd, bits))
+        ready.sort()
+        return ready
+
+    def _reported(self, masks: dict[int, int]) -> list[tuple[int, int]]:
+        """Give what is ready while some of it is reported falsely, or not."""
         ready = []
         for fd in sorted(masks):
-            bits = readiness(fd)
+            bits = self._kernel.readiness(fd)
             bits = NVAL if bits is None else bits & masks[fd]
             if bits:
                 ready.append((fd, bits))
@@ -199,6 +236,9 @@ class SimPoll:
 class SimEpoll:
     """An epoll set: level-triggered, in the kernel; a descriptor that is closed leaves it."""
 
+    stream: Final = None
+    """It is a descriptor of the process, and no connection."""
+
     def __init__(self, kernel: SimKernel) -> None:
         """Open a set that is empty."""
         self._kernel = kernel
@@ -218,14 +258,20 @@ class SimEpoll:
         return {fd: mask & ~ALWAYS for fd, mask in self._masks.items()}
 
     def fileno(self) -> int:
-        """Give the descriptor of the set."""
+        """Give the descriptor of the set.
+
+        Raises:
+            ValueError: it is closed.
+
+        """
+        self._see_that_it_is_open()
         return self._fd
 
     def register(self, thing: Any, eventmask: int = IN | PRI | OUT) -> None:
         """Put a descriptor into the set.
 
         Raises:
-            OSError: EEXIST if it is in it, EBADF if it is not open.
+            OSError: EEXIST if it is in it, EBADF if it is not open, EINVAL if it is the set itself.
 
         """
         fd = self._open(thing)
@@ -257,12 +303,17 @@ class SimEpoll:
             raise os_error(errno.ENOENT)
         del self._masks[fd]
 
-    def _open(self, thing: Any) -> int:
+    def _see_that_it_is_open(self) -> None:
         if self._fd < 0:
             raise ValueError("I/O operation on closed epoll object")
+
+    def _open(self, thing: Any) -> int:
+        self._see_that_it_is_open()
         fd = descriptor(thing)
         if fd not in self._kernel.open:
             raise os_error(errno.EBADF)
+        if fd == self._fd:
+            raise os_error(errno.EINVAL)
         return fd
 
     def _mask(self, eventmask: int) -> int:
@@ -275,9 +326,15 @@ class SimEpoll:
         self._masks.pop(fd, None)
 
     def poll(self, timeout_s: float | None = None, maxevents: int = -1) -> Sequence[tuple[int, int]]:
-        """Wait at most `timeout_s` seconds (None or negative: without limit), for at most `maxevents` reports."""
-        if self._fd < 0:
-            raise ValueError("I/O operation on closed epoll object")
+        """Wait at most `timeout_s` seconds (None or negative: without limit), for at most `maxevents` reports (-1: as many as there are).
+
+        Raises:
+            ValueError: the set is closed, or `maxevents` is 0.
+
+        """
+        self._see_that_it_is_open()
+        if maxevents < 1 and maxevents != -1:
+            raise ValueError(f"maxevents must be greater than 0, got {maxevents}")
         ready = self._kernel.system.wait(self._masks, timeout_s)
         if len(ready) > 1:
             self._turn += 1
