@@ -196,6 +196,7 @@ class SimKernel:
         """Take a number back; epoll sets forget it."""
         del self.open[fd]
         self.withheld.pop(fd, None)
+        self.spurious.pop(fd, None)
         heapq.heappush(self._free, fd)
         self.closes += 1
         for watcher in self.watchers:
