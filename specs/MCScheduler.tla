@@ -11,7 +11,7 @@ PeerActions == {"connect", "send", "read", "fin", "reset", "close"}
 ApplicationActions == {"pause", "resume", "close", "abort", "write_eof"}
 
 EachDoesAll == [p \in Peers |-> PeerActions]
-SecondIsPlain == [p \in Peers |-> IF p = 1 THEN PeerActions ELSE {"connect", "send", "read", "close"}]
+SecondIsPlain == [p \in Peers |-> IF p = 1 THEN PeerActions ELSE {"connect", "send", "read", "reset"}]
 OthersConnectAndClose == [p \in Peers |-> IF p = 1 THEN PeerActions ELSE {"connect", "close"}]
 EachTalksAndLeaves == [p \in Peers |-> IF p = 1 THEN PeerActions ELSE {"connect", "send", "read", "fin"}]
 NobodyReads == [p \in Peers |-> PeerActions \ {"read"}]

@@ -8,8 +8,7 @@
 (* two rounds the application may have asked for what the next will do.    *)
 (* Where the application only echoes, AfterARound holds in each state too, *)
 (* and is checked so, because TLC is much faster at that.                  *)
-(* Liveness needs the fairness of Scheduler!Fair and says what happens in  *)
-(* the end.                                                                *)
+(* What happens in the end needs fairness, and stands in Liveness.         *)
 (***************************************************************************)
 EXTENDS Scheduler
 
@@ -120,27 +119,4 @@ DeathIsHeard ==
     \A p \in Open : conn[p].rst /\ registry.watched[conn[p].fd] = 0 /\ Wanted(conn[p]) = 0 => ~IsOpen(conn'[p])
 
 EveryRoundIsRight == [][Round \/ TimePasses => AfterARound' /\ EachIsServed /\ DeathIsHeard]_vars
-
------------------------------------------------------------------------------
-(* In the end. *)
-
-HasEnded(p) == conn[p].fin \/ conn[p].rst \/ conn[p].gone
-
-(* 8 *)
-EndedIsClosed == \A p \in Peers : (IsServed(conn[p]) /\ HasEnded(p)) ~> ~IsServed(conn[p])
-
-(* For peers that do nothing but connect, or nothing but send, or nothing that makes room. *)
-SilentIsClosed == \A p \in Peers : IsServed(conn[p]) ~> ~IsServed(conn[p])
-
-OutboxIsSent == \A p \in PromptReaders : conn[p].outbox > 0 ~> conn[p].outbox = 0
-
-IsDown == listener.state \in {"full", "exhausted"}
-ListensAgain == IsDown ~> ~IsDown
-
-(* A full listener may be full for as long as its clients stay; an exhausted one has no such excuse. *)
-ExhaustionEnds == listener.state = "exhausted" ~> listener.state # "exhausted"
-
-WaitingIsAccepted == \A p \in Peers : conn[p].place = "waiting" ~> conn[p].place # "waiting"
-
-DrainEnds == server.state = "asked" ~> server.state = "stopped"
 =============================================================================

@@ -489,9 +489,7 @@ Init ==
     /\ listener = [state |-> ListenerInitial, backlog |-> << >>, backoff |-> {}, short |-> FALSE]
     /\ server = [state |-> "serving", left |-> 0]
 
-Next ==
-    \/ Round
-    \/ TimePasses
+WorldMoves ==
     \/ \E p \in Peers : Connect(p)
     \/ \E p \in Peers : Send(p)
     \/ \E p \in Peers : Read(p)
@@ -507,14 +505,7 @@ Next ==
     \/ DescriptorsComeBack
     \/ Stop
 
+Next == Round \/ TimePasses \/ WorldMoves
+
 Safe == Init /\ [][Next]_vars
-
-(* Rounds go on and time passes; a spell without descriptors ends; who is said to read goes on reading. *)
-Fairness ==
-    /\ WF_vars(Round)
-    /\ WF_vars(TimePasses)
-    /\ WF_vars(DescriptorsComeBack)
-    /\ \A p \in PromptReaders : WF_vars(Read(p))
-
-Fair == Safe /\ Fairness
 =============================================================================

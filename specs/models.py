@@ -189,24 +189,54 @@ def _installed_jar() -> Path | None:
 # Running.
 
 
-def run(model: Model, java: str, jar: Path, *, extra: Sequence[str] = ()) -> Outcome:
-    """Have TLC check a model; give what it said."""
-    with tempfile.TemporaryDirectory() as scratch:  # TLC finds modules beside each other, and leaves files behind
-        for module in HERE.rglob("*.tla"):
-            shutil.copy(module, scratch)
-        (Path(scratch) / "model.cfg").write_text(join(HERE / name for name in model.configs), encoding="utf-8")
-        collector = "-XX:+UseSerialGC" if model.workers == 1 else "-XX:+UseParallelGC"
-        virtual_machine = [java, HEAP, collector, f"-Djava.io.tmpdir={scratch}", "-cp", str(jar)]
-        options = ["-deadlock", "-workers", str(model.workers), "-metadir", scratch, "-nowarning", "-config", "model.cfg"]
-        if model.expected == "sound":
-            options += ["-coverage", "600"]
-        else:
-            virtual_machine.append("-XX:TieredStopAtLevel=1")  # what is over in seconds is not worth optimising
-        command = [*virtual_machine, "tlc2.TLC", *options, *extra, f"{model.module}.tla"]
+def run(model: Model) -> Outcome:
+    """Have TLC check a model; give what it said.
+
+    Raises:
+        CannotCheck: Java or TLC is missing.
+
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        furnish(model, Path(scratch))
+        options = ["-coverage", "600"] if model.expected == "sound" else []
         start_s = time.monotonic()
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)  # noqa: S603 - as above
+        done = subprocess.run(  # noqa: S603 - the system's own Java
+            [*command(model, Path(scratch)), *options, f"{model.module}.tla"], cwd=scratch, capture_output=True, text=True, check=False
+        )
         seconds = time.monotonic() - start_s
     return read(done.returncode, done.stdout + done.stderr, seconds)
+
+
+def furnish(model: Model, folder: Path) -> None:
+    """Put all that TLC needs for a model into `folder`: it finds modules beside each other, and leaves files behind."""
+    for module in HERE.rglob("*.tla"):
+        shutil.copy(module, folder)
+    (folder / "model.cfg").write_text(join(HERE / name for name in model.configs), encoding="utf-8")
+
+
+def command(model: Model, folder: Path, *, heap: str = HEAP) -> list[str]:
+    """Give the command that checks a model in `folder`, where it was furnished, less the module's file at its end.
+
+    Raises:
+        CannotCheck: Java or TLC is missing.
+
+    """
+    collector = "-XX:+UseSerialGC" if model.workers == 1 else "-XX:+UseParallelGC"
+    machine = [find_java(), heap, collector, f"-Djava.io.tmpdir={folder}", "-cp", str(find_jar())]
+    if model.expected != "sound":
+        machine.append("-XX:TieredStopAtLevel=1")  # what is over in seconds is not worth optimising
+    return [
+        *machine,
+        "tlc2.TLC",
+        "-deadlock",
+        "-workers",
+        str(model.workers),
+        "-metadir",
+        str(folder),
+        "-nowarning",
+        "-config",
+        "model.cfg",
+    ]
 
 
 FOUND: Final = re.compile(r"^([\d,]+) states generated, ([\d,]+) distinct states found, 0 states left", re.MULTILINE)
@@ -220,7 +250,7 @@ def read(exit_code: int, text: str, seconds: float) -> Outcome:
     last = text.rfind("The coverage statistics at")
     actions: dict[str, int] = {}
     for name, count in TAKEN.findall(text[max(last, 0) :]):
-        if name not in ("Init", "Safe", "Fair"):
+        if not name.endswith("Init"):
             actions[name] = actions.get(name, 0) + int(count)
     return Outcome(exit_code=exit_code, text=text, seconds=seconds, states=states, generated=generated, actions=actions)
 
@@ -271,11 +301,12 @@ def check(models: Sequence[Model], *, jobs: int, verbose: bool) -> bool:
         CannotCheck: Java or TLC is missing.
 
     """
-    java, jar = find_java(), find_jar()
+    find_java()
+    find_jar()
     taken: dict[str, int] = {}
     failed: list[str] = []
     with ThreadPoolExecutor(jobs) as pool:
-        for model, outcome in zip(models, pool.map(lambda model: run(model, java, jar), models), strict=True):
+        for model, outcome in zip(models, pool.map(run, models), strict=True):
             wrong = faults(model, outcome)
             print(line(model, outcome, wrong), flush=True)
             if wrong:
