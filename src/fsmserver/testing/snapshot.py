@@ -31,6 +31,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from operator import eq, is_
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -220,6 +221,8 @@ ONLY_LOOKED_INTO: Final[dict[type, Callable[[Any], Iterable[Any]]]] = {
     tuple: _itself,
     types.MethodType: lambda method: (method.__self__,),
     types.BuiltinMethodType: lambda method: (method.__self__,),
+    types.MethodWrapperType: lambda method: (method.__self__,),
+    partial: lambda call: (call.func, call.args, call.keywords),
     memoryview: lambda view: (view.obj,),
 }
 
@@ -239,18 +242,16 @@ def _kind_of(cls: type) -> Kind:
 
 
 def _kind_of_instances(cls: type) -> Kind:
-    plain = next(base for base in cls.__mro__ if base.__module__ == "builtins" or not base.__flags__ & HEAP_TYPE)
-    if plain is not object:
-        raise TypeError(f"what is in a {cls.__module__}.{cls.__qualname__} can neither be read nor put back: keep it out of the world")
+    for base in cls.__mro__[:-1]:
+        if "__slots__" not in base.__dict__ and not base.__dictoffset__:  # no class statement has made it
+            raise TypeError(
+                f"what is in a {base.__module__}.{base.__qualname__} can neither be read nor put back: keep it out of the world"
+            )
     names = slot_names(cls)
     has_dict = bool(cls.__dictoffset__)
     if names and has_dict:
         return _slots_and_dict(names)
     return _slots(names) if names else ATTRIBUTES
-
-
-HEAP_TYPE: Final = 1 << 9
-"""The flag of classes that were made by a class statement, or could have been."""
 
 
 def slot_names(cls: type) -> tuple[str, ...]:
@@ -268,9 +269,10 @@ def slot_names(cls: type) -> tuple[str, ...]:
 def _restore_attributes(pairs: Pairs) -> None:
     for each, saved in pairs:
         attributes = each.__dict__
+        attributes.update(saved)
         if len(attributes) != len(saved):
             attributes.clear()
-        attributes.update(saved)
+            attributes.update(saved)
 
 
 ATTRIBUTES: Final = Kind(lambda each: each.__dict__.copy(), _same_mappings, dict.values, _restore_attributes)
