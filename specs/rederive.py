@@ -71,6 +71,7 @@ def _run_again(module: ModuleType, changed: set[str], changes: Mapping[str, Call
     return changed
 
 
+@cache
 def _bound(statement: ast.stmt) -> set[str]:
     """Name what an assignment or a function definition binds; other statements are left alone."""
     if isinstance(statement, ast.FunctionDef):
@@ -82,5 +83,6 @@ def _bound(statement: ast.stmt) -> set[str]:
     return set()
 
 
+@cache
 def _used(statement: ast.stmt) -> set[str]:
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}

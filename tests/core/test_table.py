@@ -107,6 +107,11 @@ def test_a_hole_in_the_deadlines_is_an_error_that_names_it(monkeypatch: pytest.M
         deadline(Q, Hold(0))
 
 
+def test_each_machine_begins_where_the_design_says() -> None:
+    assert CONNECTION.initial is A
+    assert LISTENER.initial is L.LISTENING
+
+
 def test_closed_is_the_only_end() -> None:
     assert CONNECTION.final == (C,)
     assert LISTENER.final == (L.CLOSED,)
