@@ -545,6 +545,7 @@ def test_pass_on_counts_all_that_was_taken_and_when() -> None:
         fsm.enqueue(b"abc", now_s)
         assert fsm.pass_on(len, now_s)
         assert fsm.outbox.peek() == []
+        assert fsm.outbox.size_bytes == 0
     assert fsm.outbox.taken_bytes == 6
     assert fsm.outbox.front is None
     fsm.enqueue(b"abc", 3.0)
@@ -564,3 +565,32 @@ def test_hooks_are_found_when_a_class_is_made_and_called_though_nobody_observes(
     fsm.observe(None)
     fsm.enqueue(b"x")
     assert entered == ["queued"]
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_what_is_received_is_counted_up(watched: bool) -> None:
+    fsm = opened()
+    if watched:
+        fsm.observe(lambda *_: None)
+    for data in (b"ab", b"cde"):
+        assert fsm.receive(data)
+    assert fsm.received_bytes == 5
+
+
+def test_a_stall_counts_from_the_first_byte_that_is_queued() -> None:
+    fsm = opened()
+    fsm.observe(lambda *_: None)
+    fsm.enqueue(b"a", 5.0)
+    fsm.enqueue(b"b", 6.0)
+    assert fsm.since_s == 5.0
+
+
+def test_writes_are_judged_by_the_marks_that_were_set_last() -> None:
+    fsm = opened()
+    fsm.set_marks(2, 1)
+    assert fsm.enqueue(b"abc") is True
+    assert fsm.holds == Hold.BACKPRESSURE
+    roomy = opened()
+    roomy.set_marks(1000, 1)
+    with pytest.raises(OutboxOverflow):
+        roomy.enqueue(b"x" * 21)
