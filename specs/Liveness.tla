@@ -21,7 +21,7 @@ Swing == pendulum' = 1 - pendulum
 
 LiveInit == Init /\ pendulum = 0
 
-Swings == ([]<>(pendulum = 0) /\ []<>(pendulum = 1)) \/ <>~Runs
+Swings == []<>(pendulum = 0 \/ ~Runs) /\ []<>(pendulum = 1 \/ ~Runs)
 
 SpellsEnd == []<>~listener.short
 ReadersRead == \A p \in PromptReaders : []<>(conn[p].sendq = 0)

@@ -13,7 +13,7 @@ ApplicationActions == {"pause", "resume", "close", "abort", "write_eof"}
 EachDoesAll == [p \in Peers |-> PeerActions]
 SecondIsPlain == [p \in Peers |-> IF p = 1 THEN PeerActions ELSE {"connect", "send", "read", "reset"}]
 OthersConnectAndClose == [p \in Peers |-> IF p = 1 THEN PeerActions ELSE {"connect", "close"}]
-EachTalksAndLeaves == [p \in Peers |-> IF p = 1 THEN PeerActions ELSE {"connect", "send", "read", "fin"}]
+SecondNeverReads == [p \in Peers |-> IF p = 1 THEN PeerActions ELSE {"connect", "send", "fin", "reset"}]
 NobodyReads == [p \in Peers |-> PeerActions \ {"read"}]
 EachReadsAndSends == [p \in Peers |-> {"connect", "send", "read"}]
 
