@@ -22,7 +22,7 @@ from fsmserver.core.outbox import Outbox
 from fsmserver.core.shapes import BIRTH, HOLDS, SHAPES, Begun, Shape, Step, judge
 from fsmserver.core.states import Event, Hold, Interest, State
 from fsmserver.core.table import ALL_HOLDS, CONNECTION, DEADLINE, deadline, interest
-from fsmserver.runtime.trace import transition
+from fsmserver.runtime.trace import describe
 from tests.driven import random_trace
 from tests.fakes import Recorder, make_world
 
@@ -444,7 +444,7 @@ def test_its_trace_gives_a_machine_away_that(fault: str, monkeypatch: pytest.Mon
 def story() -> list[Line]:
     """Give a usual life: opened, served in two parts, ended by the peer."""
     lines: list[Line] = []
-    world = make_world(watcher=lambda link, fsm, origin, event: lines.append(Line.of(transition(link, fsm, origin, event))))
+    world = make_world(watcher=lambda link, fsm, origin, event: lines.append(describe(link, fsm, origin, event)))
     sock, _ = world.connect(Recorder(data_received=lambda me, data: me.say(data)))
     for data, at_end in ((b"hello", False), (b"", False), (b"", True)):
         world.clock.advance(1)

@@ -52,3 +52,10 @@ def test_what_is_of_another_kind_is_named(name: str, value: object, sentence: st
     with pytest.raises(ValueError) as caught:
         Line.of({**SAID, name: value})
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("more", [{}, {"who": "peer", "error": None}, {"who": "server", "error": "x", "limit": "idle_s", "after_s": 3.0}])
+def test_a_line_is_written_as_it_was_read(more: dict[str, Any]) -> None:
+    said = {**SAID, **more}
+    assert {**Line.of(said).said(), "holds": []} == said
+    assert list(Line.of(said).said()) == list(said)

@@ -225,27 +225,33 @@ def _judge(former: Shape, latter: Shape, line: Line) -> Step:
 def _check_step(step: Step, last: Line, line: Line) -> None:
     """Check what has changed since the last line of a connection."""
     receives, enqueues, offers, _, at_once, unpressed, _, begun = step
-    came, wrote, took = line.received - last.received, line.written - last.written, line.taken - last.taken
-    if came <= 0 if receives else came:
-        raise NotABehaviour(line.connection, _expected_count("received", last.received, line.received, more=receives, after=last.event))
-    if wrote <= 0 if enqueues else wrote:
-        raise NotABehaviour(line.connection, _expected_count("written", last.written, line.written, more=enqueues, after=last.event))
-    if offers or took:
-        _check_taken(step, last, line, took)
+    received, written, taken, since = line.received, line.written, line.taken, line.since
+    if received <= last.received if receives else received != last.received:
+        raise NotABehaviour(line.connection, _expected_count("received", last.received, received, more=receives, after=last.event))
+    if written <= last.written if enqueues else written != last.written:
+        raise NotABehaviour(line.connection, _expected_count("written", last.written, written, more=enqueues, after=last.event))
+    if offers or taken != last.taken:
+        _check_taken(step, last, line, taken - last.taken)
     if unpressed and last.outbox > last.high:
         raise NotABehaviour(line.connection, f"expected backpressure: the outbox held {last.outbox} bytes, over {last.high}")
-    if begun is AS_BEFORE or (begun is WITH_WHAT_WAS_TAKEN and not took):
-        earliest_s = latest_s = last.since
-    else:
-        earliest_s = line.t if begun is WITH_THE_LATTER else last.t
-        latest_s = line.t if begun is BETWEEN else earliest_s
-    if not earliest_s <= line.since <= latest_s:
-        when = f"at {earliest_s} s" if earliest_s == latest_s else f"between {earliest_s} and {latest_s} s"
-        raise NotABehaviour(line.connection, f"expected the limit that ran until {line.event} to have begun {when}, not at {line.since} s")
+    if begun is AS_BEFORE or (begun is WITH_WHAT_WAS_TAKEN and taken == last.taken):
+        if since != last.since:
+            raise NotABehaviour(line.connection, _expected_since(last.since, last.since, line))
+    elif begun is BETWEEN:
+        if not last.t <= since <= line.t:
+            raise NotABehaviour(line.connection, _expected_since(last.t, line.t, line))
+    elif since != (line.t if begun is WITH_THE_LATTER else last.t):
+        moment_s = line.t if begun is WITH_THE_LATTER else last.t
+        raise NotABehaviour(line.connection, _expected_since(moment_s, moment_s, line))
     if at_once and line.t != last.t:
         raise NotABehaviour(line.connection, f"expected {line.event} at once after {last.event}, at {last.t} s, not at {line.t} s")
     if line.fd != last.fd:
         raise NotABehaviour(line.connection, f"expected its descriptor {last.fd}, not {line.fd}")
+
+
+def _expected_since(earliest_s: float, latest_s: float, line: Line) -> str:
+    when = f"at {earliest_s} s" if earliest_s == latest_s else f"between {earliest_s} and {latest_s} s"
+    return f"expected the limit that ran until {line.event} to have begun {when}, not at {line.since} s"
 
 
 def _expected_count(what: str, before: int, now: int, *, more: bool, after: str) -> str:

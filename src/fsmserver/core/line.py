@@ -5,7 +5,7 @@ name is the same in both.
 """
 
 from collections.abc import Mapping
-from itertools import product
+from itertools import islice, product
 from types import NoneType
 from typing import Any, Final, NamedTuple, get_type_hints
 
@@ -64,6 +64,11 @@ class Line(NamedTuple):
             raise ValueError(f"'holds' must be {_KINDS['holds'][0]}, not {list(holds)!r}")
         return cls._make(values)
 
+    def said(self) -> dict[str, Any]:
+        """Give the line as it is written: who ended it and why in a last line only, and what expired only where something did."""
+        count = len(self) if self.limit is not None else _TO_ERROR if self.who is not None else _TO_HIGH
+        return dict(islice(zip(_KINDS, self, strict=True), count))
+
 
 NAMES: Final = {attribute: "from" if attribute == "origin" else attribute for attribute in Line._fields}
 """What each attribute is called on paper."""
@@ -81,6 +86,7 @@ _TYPES: Final[Mapping[Any, tuple[str, tuple[type, ...]]]] = {
 }
 _KINDS: Final = {NAMES[attribute]: _TYPES[hint] for attribute, hint in get_type_hints(Line).items()}
 _HOLDS: Final = Line._fields.index("holds")
+_TO_HIGH, _TO_ERROR = (Line._fields.index(last) + 1 for last in ("high", "error"))
 _FITTING: Final = frozenset(product(*(types for _, types in _KINDS.values())))  # some two hundred; exactly: True is no number
 
 

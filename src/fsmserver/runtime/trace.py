@@ -7,47 +7,40 @@ the holds, the interest, the deadline, and the byte counts that must add up (`wr
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from fsmserver.core.connection import ConnectionFSM
 from fsmserver.core.errors import DeadlinePassed
-from fsmserver.core.line import TIME_DIGITS
+from fsmserver.core.line import TIME_DIGITS, Line
 from fsmserver.core.states import Event, State
+from fsmserver.core.table import ALL_HOLDS
 
 if TYPE_CHECKING:
     from fsmserver.runtime.link import Link
 
+HELD: Final = tuple(holds.words for holds in ALL_HOLDS)
+"""The words of the holds, by their bits."""
+
+
+def describe(link: "Link", fsm: ConnectionFSM, origin: State, event: Event) -> Line:
+    """Describe one transition of a connection."""
+    outbox, reason = fsm.outbox, fsm.close_reason
+    low_bytes, high_bytes = fsm.marks
+    line = Line(
+        round(link.scheduler.now_s, TIME_DIGITS), link.number, link.fd, event.value, origin.value, fsm.state.value, HELD[fsm.holds],
+        fsm.interest.words, fsm.deadline, round(fsm.since_s, TIME_DIGITS), fsm.received_bytes, outbox.written_bytes, outbox.taken_bytes,
+        outbox.size_bytes, outbox.discarded_bytes, low_bytes, high_bytes,
+    )  # fmt: skip
+    if reason is None:
+        return line
+    error = reason.error
+    passed = (error.limit, error.after_s) if isinstance(error, DeadlinePassed) else (None, None)
+    return line._replace(who=reason.who.value, error=None if error is None else str(error), limit=passed[0], after_s=passed[1])
+
 
 def transition(link: "Link", fsm: ConnectionFSM, origin: State, event: Event) -> dict[str, Any]:
-    """Describe one transition of a connection as plain data, which `core.line.Line.of` reads."""
-    outbox = fsm.outbox
-    low_bytes, high_bytes = fsm.marks
-    line: dict[str, Any] = {
-        "t": round(link.scheduler.now_s, TIME_DIGITS),
-        "connection": link.number,
-        "fd": link.fd,
-        "event": str(event),
-        "from": str(origin),
-        "to": str(fsm.state),
-        "holds": list(fsm.holds.words),
-        "interest": fsm.interest.words,
-        "deadline": fsm.deadline,
-        "since": round(fsm.since_s, TIME_DIGITS),
-        "received": fsm.received_bytes,
-        "written": outbox.written_bytes,
-        "taken": outbox.taken_bytes,
-        "outbox": outbox.size_bytes,
-        "discarded": outbox.discarded_bytes,
-        "low": low_bytes,
-        "high": high_bytes,
-    }
-    if fsm.close_reason is not None:
-        error = fsm.close_reason.error
-        line["who"] = str(fsm.close_reason.who)
-        line["error"] = None if error is None else str(error)
-        if isinstance(error, DeadlinePassed):
-            line["limit"], line["after_s"] = error.limit, error.after_s
-    return line
+    """Describe one transition of a connection as the data that is written, and that `core.line.Line.of` reads."""
+    return describe(link, fsm, origin, event).said()
 
 
 Watcher = Callable[["Link", ConnectionFSM, State, Event], None]

@@ -19,7 +19,7 @@ import pytest
 from fsmserver.core.behaviour import Behaviour, NotABehaviour
 from fsmserver.core.line import Line
 from fsmserver.runtime.scheduler import Scheduler
-from fsmserver.runtime.trace import Watcher, transition
+from fsmserver.runtime.trace import Watcher, describe
 
 if TYPE_CHECKING:
     from fsmserver.core.connection import ConnectionFSM
@@ -90,13 +90,13 @@ class _Followed:
 
     def __init__(self, note: Callable[[str | None], None]) -> None:
         self._behaviour: Behaviour | None = Behaviour()
-        self._last: deque[dict[str, Any]] = deque(maxlen=SHOWN_LINES)
+        self._last: deque[Line] = deque(maxlen=SHOWN_LINES)
         self._note = note
 
     def __call__(self, link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
         if self._behaviour is not None:
-            self._last.append(transition(link, fsm, origin, event))
-            line = Line.of(self._last[-1])
+            line = describe(link, fsm, origin, event)
+            self._last.append(line)
             self._follow(self._behaviour.take, line)
 
     def end(self) -> None:
@@ -108,7 +108,7 @@ class _Followed:
             step(*lines)
         except NotABehaviour as error:
             self._behaviour = None
-            self._note("\n".join([str(error), *map(json.dumps, self._last)]))
+            self._note("\n".join([str(error), *(json.dumps(line.said()) for line in self._last)]))
         else:
             self._note(None)
 
