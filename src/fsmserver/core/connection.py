@@ -23,7 +23,15 @@ from fsmserver.core.outbox import Buffer, Outbox
 from fsmserver.core.reasons import DEFAULT_WHO, CloseReason, Who
 from fsmserver.core.states import Event, Hold, Interest, State
 from fsmserver.core.table import (
-    CONNECTION, DEADLINE, FOREVER, INTEREST, OWES_NOTHING, RECEIVED_RENEWS, WANTS_READ, WANTS_WRITE, lingers,
+    CONNECTION,
+    DEADLINE,
+    FOREVER,
+    INTEREST,
+    OWES_NOTHING,
+    RECEIVED_RENEWS,
+    WANTS_READ,
+    WANTS_WRITE,
+    lingers,
 )  # fmt: skip
 
 Observer = Callable[["ConnectionFSM", State, Event], None]

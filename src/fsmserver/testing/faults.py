@@ -31,6 +31,10 @@ class Call(NamedTuple):
     size_bytes: int
 
 
+TRAFFIC: Final = ("recv", "send", "sendmsg", "deliver")
+"""Those that move bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fail:
     """The call raises OSError."""
@@ -108,19 +112,16 @@ class Fault:
 class ArmedFault:
     """A fault that was given to a kernel, and what is left of it."""
 
-    __slots__ = ("fault", "left", "skips", "struck")
+    __slots__ = ("fault", "fd", "left", "names", "skips", "struck")
 
     def __init__(self, fault: Fault) -> None:
         """Begin with all its times left."""
         self.fault = fault
+        self.fd = fault.fd
+        self.names = ("send", "sendmsg") if fault.call == "send" else (fault.call,)
         self.left = fault.times
         self.skips = fault.skip
         self.struck = 0
-
-    @property
-    def fd(self) -> int | None:
-        """The descriptor that it is meant for; None for any."""
-        return self.fault.fd
 
     def __call__(self, call: Call, /) -> Verdict | None:
         """Strike if this call is meant and there are times left."""

@@ -24,6 +24,9 @@ class Kind(NamedTuple):
 
 
 SIZES: Final = (1, 2, 3, 5, 7, 16, 30, 60, 64, 65, 100, 150, 300, 500)
+MESSAGE_SIZES: Final = (1, 7, 16, 30, 60)
+"""Messages that fit into any buffer: for traffic that flows."""
+
 READ_SIZES: Final = (1, 7, 60, 500, 5000, 100_000)
 CALLBACKS: Final = ("connection_made", "data_received", "eof_received", "pause_writing", "resume_writing", "connection_lost")
 GONE: Final = (errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH)
@@ -35,7 +38,7 @@ MILLISECONDS: Final = (1, 20, 70, 300, 1000, 2500, 5000, 9000)
 
 KINDS: Final[dict[str, Kind]] = {
     # What peers do. The first argument is the peer's number and is not drawn from a list.
-    "connect": Kind("peer", 7, ((0, 0, 0, 16, 60), (0, 0, 0, 16, 60)), "a peer connects; its buffers for sending and receiving, 0: usual"),
+    "connect": Kind("peer", 14, ((0, 0, 0, 16, 60), (0, 0, 0, 16, 60)), "a peer connects; its buffers for sending and receiving, 0: usual"),
     "say": Kind("peer", 30, (SIZES,), "a peer sends so many bytes, as far as its buffer has room"),
     "tell": Kind("peer", 0, (("",),), "a peer sends these bytes, written as latin-1; for scripts of a protocol's own, never drawn"),
     "flood": Kind("peer", 3, ((4, 12),), "a peer sends so often, a round each time, and hears nothing: both sides' buffers fill up"),
@@ -57,6 +60,7 @@ KINDS: Final[dict[str, Kind]] = {
     "pause": Kind("application", 4, (), "the application stops reading"),
     "resume": Kind("application", 3, (), "the application reads again"),
     "write_eof": Kind("application", 3, (), "the application ends its direction"),
+    "turn_away": Kind("application", 3, (), "the application stops reading and ends its direction"),
     "marks": Kind("application", 1, ((0, 10, 100),), "the application sets its own high mark"),
     # What the kernel and the network do. An argument that is an errno is one.
     "fail_send": Kind("fault", 2, (GONE,), "the next send on the connection fails"),
@@ -78,7 +82,7 @@ KINDS: Final[dict[str, Kind]] = {
     "stall": Kind("fault", 4, ((70, 1000, 5000),), "for so many milliseconds the kernel takes nothing more of the connection's bytes"),
     "jam": Kind(
         "fault",
-        9,
+        7,
         ((1000, 5000), (0, 1)),
         "a stall with bytes of the application behind it; the protocol keeps quiet, with 1 half open too",
     ),
@@ -97,13 +101,20 @@ KINDS: Final[dict[str, Kind]] = {
     "fail_handshake": Kind("handler", 1, (), "the next bytes of a handshake are not what it expects"),
     # Time.
     "bustle": Kind(
-        "time", 2, ((2, 10, 40), SIZES, (1, 40)), "so often, so many ms apart, all peers say so many bytes and hear what is there"
+        "time",
+        2,
+        ((20, 50, 100), MESSAGE_SIZES, (1, 40, 200)),
+        "a crowd comes; so often, so many ms apart, all peers say so many bytes and hear what is there",
     ),
     "round": Kind("time", 30, (), "one round of the loop"),
     "pass": Kind("time", 6, (MILLISECONDS,), "so many milliseconds go by, with rounds at whatever comes due"),
     "jump": Kind("time", 1, ((30_000, 600_000),), "the machine slept: so many milliseconds went by at once"),
 }
 """Every kind of operation. The order is that of the byte tape and must not change without a reason."""
+
+CROWD: Final = 10
+BRINGS: Final = {"connect": 1, "bustle": CROWD}
+"""The kinds that bring peers, and how many: their first argument is the number of the first of these, never used before."""
 
 NAMELESS: Final = frozenset(("fail_set_up", "fail_accept", "exhaust", "fail_factory", "fail_handshake", "bustle", "round", "pass", "jump"))
 """The kinds that concern no one connection."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fsmserver.testing.coverage import Coverage
-from fsmserver.testing.operations import KINDS, NAMELESS, Operation
+from fsmserver.testing.operations import BRINGS, KINDS, NAMELESS, Operation
 from fsmserver.testing.sources import EndOfTape, SeededSource, Source
 from fsmserver.testing.world import Config, Peer, World
 
@@ -24,6 +24,12 @@ ALWAYS: Final = ("connect", "say", "hear", "round", "pass")
 EIGHTHS: Final = 8
 FOCUS: Final = (0, 3, 6, 7)
 """Of eight operations so many stay with the peer of the one before."""
+
+CONNECTIONS: Final = (2, 6, 12, 12)
+"""Limits on connections: with the first ones listeners are full, the last has room for a bustle."""
+
+STIMULI: Final = (("say",), ("say",), ("write",), ("end",), ("urge",), ("urge",), ("say", "fail_recv"), ("abort",), ("pass", "pass"))
+"""What can happen to a connection that cannot send, each to be read from its end. After a jam come two of these, each with its round."""
 
 SWARM_WEIGHTS: Final = (1, 2, 4, 8)
 ROOMS: Final = (64, 256, 4096)
@@ -85,13 +91,13 @@ class Generator:
         self.config = Config(
             poller=poller,
             watched=below(4) != 0,
-            eager_writes=below(2) == 0,
+            eager_writes=below(3) != 0,
             exceptional=("discard", "inline", "close", "close")[below(4)],
             when_full=("wait", "refuse")[below(2)],
             handshake=below(3) == 0,
             send_room_bytes=ROOMS[below(3)],
             receive_room_bytes=ROOMS[below(3)],
-            connections=(2, 6)[below(4) != 0],
+            connections=CONNECTIONS[below(4)],
         )
         self.length = LENGTHS[below(4)]
         self._focus = FOCUS[below(4)]
@@ -104,33 +110,41 @@ class Generator:
             if name == "urge" and self.config.exceptional == "close":
                 weight *= 3  # there it is the end of a connection, in whatever it was
             self._names += [name] * weight
+        self._stimuli = [names for names in STIMULI if set(names) <= set(kinds)]
+        self._planned: list[str] = []
         self._next_peer = 0
 
     def draw(self, world: World) -> Operation:
         """Draw one operation that makes sense in `world` now."""
         below = self.below
         live = world.live
-        name = self._names[below(len(self._names))]
-        if name not in NAMELESS and (name == "connect" or not live):
+        name = self._planned.pop() if self._planned else self._names[below(len(self._names))]
+        if name not in NAMELESS and not live:
             name = "connect"
-            if len(live) >= MOST_LIVE:
-                return ("leave", live[below(len(live))].number)
+        if name == "connect" and len(live) >= MOST_LIVE:
+            return ("leave", live[below(len(live))].number)
         kind = KINDS[name]
         arguments = [choices[below(len(choices))] for choices in kind.arguments]
+        if name in BRINGS:
+            first, self._next_peer = self._next_peer + 1, self._next_peer + BRINGS[name]
+            return (name, first, *arguments)
         if name in NAMELESS:
             return (name, *arguments)
-        if name == "connect":
-            self._next_peer += 1
-            return (name, self._next_peer, *arguments)
         peer = self._choose(live)
-        if peer.checked and below(4) == 0:
+        if name == "jam":
+            self._plan()
+        elif peer.checked and below(4):
             name, arguments = "leave", []  # its connection is closed: it will not stay for long
         return (name, peer.number, *arguments)
+
+    def _plan(self) -> None:
+        for _ in range(2):
+            self._planned += ["round", *self._stimuli[self.below(len(self._stimuli))]]
 
     def _choose(self, live: list[Peer]) -> Peer:
         """Choose a peer: the one that was chosen last, as often as the header says, so that something becomes of it."""
         peer = self._peer
-        if peer is None or peer.over or self.below(EIGHTHS) >= self._focus:
+        if peer is None or peer.over or (not self._planned and self.below(EIGHTHS) >= self._focus):
             peer = self._peer = live[self.below(len(live))]
         return peer
 

@@ -87,7 +87,7 @@ class SimSocket:
         """See that the descriptor is there, and that no fault wants the call to fail."""
         if self.kernel.open.get(self.fd) is not self:
             raise os_error(errno.EBADF)
-        if self.kernel.rules:
+        if self.kernel.rules or self.kernel.rare:
             self.kernel.check(name, self.fd)
 
     def _failed(self, name: str, error: OSError) -> OSError | WouldBlock:

@@ -34,7 +34,7 @@ from fsmserver.core.limits import Limits
 from fsmserver.core.states import Event, State
 from fsmserver.core.table import CONNECTION, FOREVER, SENDING
 from fsmserver.testing.coverage import LEAST_SHARE, Coverage
-from fsmserver.testing.operations import KINDS, NAMELESS, Kind, Operation, words
+from fsmserver.testing.operations import BRINGS, KINDS, NAMELESS, Kind, Operation, words
 from fsmserver.testing.replay import as_test
 from fsmserver.testing.simulation import Failure, reduce, run_seed
 from fsmserver.testing.world import SIM_LIMITS, Config, Peer, World
@@ -67,7 +67,7 @@ USUAL_EXAMPLES: Final = 100
 MOST_ROUNDS: Final = 8
 """What a peer tells is dealt with after so many rounds, or waits for something else than a round."""
 
-STEPS_TO_JUDGE: Final = 500
+STEPS_TO_JUDGE: Final = 200
 """Fewer steps than this are too few to call a run blind."""
 
 
@@ -449,9 +449,9 @@ def _make_rule(name: str, kind: Kind) -> Any:
         values = list(drawn.values())
         if of_a_peer:
             values.insert(0, self.pick(place).number)
-        elif name == "connect":
-            self.next_peer += 1
-            values.insert(0, self.next_peer)
+        elif name in BRINGS:
+            values.insert(0, self.next_peer + 1)
+            self.next_peer += BRINGS[name]
         self.do(name, *values)
         if then_a_round:
             self.do("round")

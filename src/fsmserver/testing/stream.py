@@ -27,6 +27,7 @@ import errno
 import os
 import socket
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from fsmserver.testing.faults import Call, Delay, Fail, Short
@@ -57,9 +58,12 @@ OPTIONS: Final = frozenset((socket.SO_LINGER, socket.SO_OOBINLINE, socket.SO_RCV
 """The options of SOL_SOCKET that change what happens here."""
 
 
+words_of = lru_cache(os.strerror)
+
+
 def os_error(number: int) -> OSError:
     """Make the OSError of an errno, with the system's own words."""
-    return OSError(number, os.strerror(number))
+    return OSError(number, words_of(number))
 
 
 class Stream:

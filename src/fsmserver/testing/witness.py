@@ -39,6 +39,7 @@ class ProtocolFailed(AssertionError):
 @lru_cache
 def recorded(fsm_class: type[ConnectionFSM]) -> type[ConnectionFSM]:
     """Give a machine class that also keeps all that was written to it, so that it can be compared with what arrives."""
+    enqueue = fsm_class.enqueue
 
     class Recorded(fsm_class):  # type: ignore[misc, valid-type]
         __slots__ = ("written",)
@@ -48,13 +49,11 @@ def recorded(fsm_class: type[ConnectionFSM]) -> type[ConnectionFSM]:
             self.written = bytearray()
 
         def enqueue(self, data: bytes, now_s: float = 0.0) -> bool:
-            written = self.written
-            before_bytes = len(written)
-            written += data
+            self.written += data
             try:
-                return bool(super().enqueue(data, now_s))
+                return enqueue(self, data, now_s)
             except BaseException:
-                del written[before_bytes:]
+                del self.written[len(self.written) - len(data) :]
                 raise
 
     return Recorded
@@ -90,20 +89,21 @@ class Witness:
     def data_received(self, data: bytes) -> None:
         """Compare with what the peer sent."""
         self.check_delivery(data)
-        peer = self.peer
-        if peer is not None and peer.quiet:
-            self._keep_quiet(peer)
-        elif peer is not None and peer.troubles:
-            self._pass_on("data_received", data)
-        elif self._data_received is not None:
-            self.world.inside += 1
+        world, peer, data_received = self.world, self.peer, self._data_received
+        if peer is not None and (peer.quiet or peer.troubles):
+            if peer.quiet:
+                self._keep_quiet(peer)
+            else:
+                self._pass_on("data_received", data)
+        elif data_received is not None:
+            world.inside += 1
             try:
-                self._data_received(data)
+                data_received(data)
             except Exception as error:
                 self._blame("data_received", error)
                 raise
             finally:
-                self.world.inside -= 1
+                world.inside -= 1
 
     def _keep_quiet(self, peer: Peer) -> None:
         peer.quiet -= 1

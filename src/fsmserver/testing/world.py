@@ -11,9 +11,13 @@ import errno
 import hashlib
 import logging
 import socket
+import struct
+import sys
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from fsmserver.core.connection import ConnectionFSM
@@ -31,6 +35,7 @@ from fsmserver.testing.faults import ArmedFault, Call, Delay, Fail, Fault, Short
 from fsmserver.testing.invariants import (
     BACKPRESSURE,
     ROUNDS_TO_NOTICE,
+    USUAL,
     InvariantViolated,
     check_closed,
     check_event,
@@ -38,7 +43,7 @@ from fsmserver.testing.invariants import (
     check_round,
 )
 from fsmserver.testing.kernel import DESCRIPTORS, HOME, SimKernel
-from fsmserver.testing.operations import KINDS, NAMELESS, Operation
+from fsmserver.testing.operations import BRINGS, CROWD, KINDS, NAMELESS, Operation
 from fsmserver.testing.stream import IN, OUT, PRI
 from fsmserver.testing.witness import BufferedWitness, HandlerError, Witness, recorded
 
@@ -61,6 +66,12 @@ PREFACE_BYTES: Final = 8
 JAM_BYTES: Final = 30
 JAM_MESSAGES: Final = 3
 
+READING: Final = (1, 3)
+"""What a link is registered for while it is read."""
+
+TALKERS: Final = 3
+"""With fewer than this there is no bustle."""
+
 SPIN_ROUNDS: Final = 40
 """So many rounds in a row without a byte moved, a connection accepted or closed, or time passed are a spin."""
 
@@ -72,6 +83,12 @@ PATIENCE_S: Final = 90
 
 PATTERN: Final = bytes((7 * place + 13 * (place >> 8) + (place >> 5)) & 0xFF for place in range(1 << 15))
 """What peers send, from a place of their own: bytes whose neighbours tell where they belong."""
+
+CODES: Final[dict[str, int]] = {word: code for code, word in enumerate((*State, *Event))}
+"""States and events in a digest."""
+
+NUMBER: Final = itemgetter(1)
+"""The connection of a transition."""
 
 QUIET: Final = logging.getLogger("fsmserver.simulated")
 QUIET.disabled = True
@@ -140,31 +157,36 @@ class Peer:
         return State.CLOSED if self.ours.orphan else State.ACCEPTED
 
     @property
+    def can_talk(self) -> bool:
+        """Whether what it says is read at once."""
+        link = self.link
+        return link is not None and link.registered in READING and not self.ended and not self.gone and not self.stream.unsent
+
+    @property
     def over(self) -> bool:
         """Whether nothing more can happen to it."""
         return self.gone and self.state is State.CLOSED
 
 
-class Stall:
-    """A rule: what is sent on a connection would block, until that is over."""
+class Stall(ArmedFault):
+    """What is sent on a connection would block, until that is over."""
 
-    def __init__(self, world: World, peer: Peer) -> None:
+    __slots__ = ("stream",)
+
+    def __init__(self, stream: Stream) -> None:
         """Begin at once."""
-        self.world = world
-        self.fd = peer.ours.fd
-        self.stream = peer.ours
+        super().__init__(Fault("send", Fail(errno.EAGAIN), stream.fd, times=sys.maxsize))
+        self.stream = stream
 
     def __call__(self, call: Call, /) -> Verdict | None:
         """Refuse what is sent, unless the connection is over: then there is nothing to wait for."""
-        if call.fd != self.fd or call.name not in ("send", "sendmsg") or self.stream.over:
-            return None
-        self.world.coverage.sometimes["stall"] += 1
-        return Fail(errno.EAGAIN)
+        return None if self.stream.over else super().__call__(call)
 
     def release(self) -> None:
         """Refuse nothing more."""
-        if self in self.world.kernel.rules:
-            self.world.kernel.rules.remove(self)
+        rules = self.stream.kernel.rules
+        if self in rules:
+            rules.remove(self)
 
 
 class Preface:
@@ -215,7 +237,7 @@ class World:
         self.by_name: dict[Any, Peer] = {}
         self.live: list[Peer] = []
         self.strangers: set[int] = set()
-        self.armed: list[tuple[str, ArmedFault]] = []
+        self.armed: list[tuple[str, Any]] = []
         self.overdue: Counter[int] = Counter()
         self.exhausted_until_us = 0
         self.messages = 0
@@ -252,9 +274,8 @@ class World:
             when_full=config.when_full,  # type: ignore[arg-type] # as above
         )
         self.scheduler.listen(self.listener)
-        self._do: dict[str, tuple[Callable[..., object], bool]] = {
-            name: (getattr(self, f"_do_{name}"), name in NAMELESS or name == "connect") for name in KINDS
-        }
+        self.kernels_own = self.registered()
+        self._do = actions_of(type(self))  # type: ignore[arg-type] # a class is hashable
 
     @property
     def checked(self) -> int:
@@ -264,7 +285,9 @@ class World:
     # What the scheduler tells.
 
     def _watch(self, link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
-        self.transitions.append((self.scheduler.now_s, link.number, origin, event))
+        self.transitions.append((link.scheduler.now_s, link.number, origin, event))
+        if USUAL[origin].get(event) == (fsm.state, fsm.outbox.size_bytes > 0):
+            return
         try:
             check_event(self, link, fsm, origin, event)
         except InvariantViolated as violation:
@@ -389,8 +412,10 @@ class World:
 
     def _check_end(self, peer: Peer) -> None:
         check_closed(self, peer)
-        if self.kernel.rules:  # what was to happen to it must not happen to who has its number next
-            self.kernel.rules[:] = [rule for rule in self.kernel.rules if getattr(rule, "fd", None) != peer.link.fd]
+        if self.kernel.rules or self.kernel.rare:  # what was to happen to it must not happen to who has its number next
+            fd = peer.link.fd
+            self.kernel.rules[:] = [rule for rule in self.kernel.rules if getattr(rule, "fd", None) != fd]
+            self.kernel.rare[:] = [rule for rule in self.kernel.rare if rule.fd != fd]
         reason: CloseReason = peer.link.fsm.close_reason
         error = reason.error
         if isinstance(error, OSError) and error.errno is not None:
@@ -407,12 +432,12 @@ class World:
         """
         do, nameless = self._do[operation[0]]
         if nameless:
-            done = do(*operation[1:]) is not False
+            done = do(self, *operation[1:]) is not False
         else:
             peer = self.peers.get(operation[1])
             if peer is None or (peer.gone and peer.over):
                 return False
-            done = do(peer, *operation[2:]) is not False
+            done = do(self, peer, *operation[2:]) is not False
             if done and peer.link is not None:
                 self.coverage.steps[peer.link.fsm.state] += 1
         self.operations += done
@@ -445,12 +470,13 @@ class World:
             return False
         return self._send(peer, text.encode("latin-1"))
 
-    def _send(self, peer: Peer, data: bytes) -> None:
+    def _send(self, peer: Peer, data: bytes) -> bool | None:
         try:
             taken_bytes = peer.stream.send(data)
         except OSError:
-            return
+            return None
         peer.sent += data[:taken_bytes]
+        return None
 
     def _do_chat(self, peer: Peer, times: int, size_bytes: int, milliseconds: int) -> bool | None:
         if peer.gone or peer.ended:
@@ -460,6 +486,8 @@ class World:
             self.round(milliseconds / 1000)
             self._do_hear(peer, 100_000)
             self.kernel.advance_to(self.kernel.now_us + 1000 * milliseconds)
+            if peer.checked:
+                break
         return None
 
     def _do_flood(self, peer: Peer, times: int) -> bool | None:
@@ -473,8 +501,11 @@ class World:
     def _do_hear(self, peer: Peer, size_bytes: int) -> bool | None:
         if peer.gone:
             return False
+        stream = peer.stream
+        if not stream.unread and not stream.fin_received and not stream.over:
+            return None  # it would be EAGAIN, and an exception is dear
         try:
-            data = peer.stream.recv(size_bytes)
+            data = stream.recv(size_bytes)
         except OSError:
             return None
         if not data:
@@ -548,6 +579,9 @@ class World:
         peer.sealed = True
         return self._tell(peer, "write_eof")
 
+    def _do_turn_away(self, peer: Peer) -> bool | None:
+        return False if self._do_pause(peer) is False else self._do_write_eof(peer)
+
     def _do_marks(self, peer: Peer, high_bytes: int) -> bool | None:
         return self._tell(peer, "set_write_buffer_limits", high_bytes)
 
@@ -566,10 +600,7 @@ class World:
         fd = None if peer is None else peer.ours.fd
         if fd is not None and fd < 0:
             return False
-        self.kernel.inject(Fault(call, verdict, fd, times))
-        armed = self.kernel.rules[-1]
-        assert isinstance(armed, ArmedFault), "a fault was just given"
-        self.armed.append((kind, armed))
+        self.armed.append((kind, self.kernel.inject(Fault(call, verdict, fd, times))))
         return None
 
     def _do_fail_send(self, peer: Peer, number: int) -> bool | None:
@@ -631,10 +662,11 @@ class World:
     def _do_stall(self, peer: Peer, milliseconds: int) -> bool | None:
         if peer.ours.fd < 0:
             return False
-        rules, stall = self.kernel.rules, Stall(self, peer)
+        stall = Stall(peer.ours)
         self.kernel.withhold(peer.ours.fd, OUT, milliseconds / 1000)
         self.kernel.later(milliseconds / 1000, stall)
-        rules.append(stall)
+        self.kernel.rules.append(stall)
+        self.armed.append(("stall", stall))
         return None
 
     def _do_jam(self, peer: Peer, milliseconds: int, half_open: int) -> bool | None:
@@ -684,9 +716,19 @@ class World:
 
     # Time.
 
-    def _do_bustle(self, times: int, size_bytes: int, milliseconds: int) -> None:
+    def _do_bustle(self, number: int, times: int, size_bytes: int, milliseconds: int) -> None:
+        for peer in self.live:
+            if peer.checked:
+                self._do_leave(peer)
+        there = sum(not peer.gone for peer in self.live)
+        for newcomer in range(number, number + min(CROWD, self.config.connections - there)):
+            self._do_connect(newcomer, 0, 0)
+        self.round()
+        self.round()
         for _ in range(times):
-            talking = [peer for peer in self.live if not peer.gone]
+            talking = [peer for peer in self.live if peer.can_talk]
+            if len(talking) < TALKERS:
+                break
             for peer in talking:
                 self._do_say(peer, size_bytes)
             self.round()
@@ -742,11 +784,11 @@ class World:
             peer.troubles.clear()
             peer.quiet = 0
         for _ in range(PATIENCE_S):
+            if not self.live and not self.scheduler.links and self.listener.state is ListenerState.LISTENING:
+                break
             for peer in self.live:
                 self._part(peer)
             self.pass_time(1.0)
-            if not self.live and not self.scheduler.links:
-                break
         self._check_nothing_left()
         self._check_pairs()
         self._count_faults()
@@ -776,13 +818,10 @@ class World:
             raise InvariantViolated(4, f"{link.name} finished gracefully; its peer got {peer.got_bytes} of {len(link.fsm.written)} bytes")
 
     def _check_pairs(self) -> None:
-        last: dict[int, tuple[State, Event]] = {}
         pairs = self.coverage.pairs
-        for _, number, origin, event in self.transitions:
-            before = last.get(number)
-            if before is not None:
-                pairs[before[0], before[1], event] += 1
-            last[number] = (origin, event)
+        for _, trail in groupby(sorted(self.transitions, key=NUMBER), NUMBER):
+            _, _, origins, events = zip(*trail, strict=True)
+            pairs.update(zip(origins, events, events[1:], strict=False))
         for pair in pairs.keys() - POSSIBLE_PAIRS:
             raise InvariantViolated(2, f"{pair[0]} {pair[1]} was followed by {pair[2]}, which the holds do not allow")
 
@@ -813,15 +852,22 @@ class World:
         if not self.scheduler.closed:
             self.scheduler.close()
         self.scheduler._watcher = None  # noqa: SLF001 - it leads back here
-        self._do.clear()
         for peer in self.peers.values():
             peer.link = peer.witness = None
 
     def digest(self) -> str:
         """Give a fingerprint of all that happened: every call, every transition, every byte that arrived."""
         heard = [(peer.number, peer.got_bytes, len(peer.sent)) for peer in self.peers.values()]
-        told = [(f"{when_s:.6f}", number, str(origin), str(event)) for when_s, number, origin, event in self.transitions]
-        return hashlib.blake2b(repr((self.kernel.log, told, heard)).encode(), digest_size=16).hexdigest()
+        fingerprint = hashlib.blake2b(repr(heard).encode(), digest_size=16)
+        if self.kernel.log:
+            times_us, names, fds, outcomes = zip(*self.kernel.log, strict=True)
+            fingerprint.update(",".join(names).encode())
+            fingerprint.update(struct.pack(f"<{len(fds)}q{2 * len(fds)}i", *times_us, *fds, *outcomes))
+        if self.transitions:
+            times_s, numbers, origins, events = zip(*self.transitions, strict=True)
+            fingerprint.update(bytes(map(CODES.__getitem__, origins)) + bytes(map(CODES.__getitem__, events)))
+            fingerprint.update(struct.pack(f"<{len(numbers)}d{len(numbers)}i", *times_s, *numbers))
+        return fingerprint.hexdigest()
 
     def registered(self) -> dict[int, int] | None:
         """Give the kernel's own record of what is watched, where the poller keeps one there."""
@@ -833,6 +879,12 @@ class World:
             listed: dict[int, int] = poller._poll._masks  # noqa: SLF001 - as above
             return listed
         return None
+
+
+@lru_cache
+def actions_of(world_class: type[World]) -> dict[str, tuple[Callable[..., object], bool]]:
+    """Give, for each kind of operation, what does it, and whether that finds its peer itself."""
+    return {name: (getattr(world_class, f"_do_{name}"), name in NAMELESS or name in BRINGS) for name in KINDS}
 
 
 @lru_cache
