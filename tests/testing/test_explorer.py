@@ -39,6 +39,7 @@ class Toy:
     most: int = 3
     steps: dict[str, Callable[[Counter], object]] = field(default_factory=dict)
     waiting: frozenset[str] = frozenset(("wait",))
+    timeless: frozenset[str] = frozenset(("round",))
     parting: frozenset[str] = frozenset(("down",))
     woken: frozenset[str] = frozenset()
 
@@ -141,6 +142,19 @@ def test_a_round_in_which_nothing_happens_is_no_lingering() -> None:
     assert explore(rounds).violation is None
     ticks = replace(Toy(steps={"tick": lambda world: None}), waiting=frozenset(("tick",)))
     assert explore(ticks).violation is not None
+
+
+def test_cycles_are_found_among_the_states_that_are_marked_and_through_the_operation_that_is_named() -> None:
+    def jump(world: Counter) -> None:
+        world.count = {0: 2, 1: 0}.get(world.count, world.count)
+
+    found = explore(Toy(steps={"jump": jump})).graph
+    assert [found.path(state) for state in range(found.states)] == [(), (("up",),), (("jump",),), (("jump",), ("up",))]
+    assert found.cycles(bytes((1, 1, 1, 1)), through="jump") == [0, 1, 2, 3]
+    assert found.cycles(bytes((1, 1, 0, 1)), through="jump") == [1, 3]
+    assert found.cycles(bytes((1, 1, 0, 1)), through="down") == [1]
+    assert found.cycles(bytes((0, 1, 1, 0)), through="up") == [1]
+    assert found.cycles(bytes((1, 0, 0, 1)), through="up") == []
 
 
 def test_a_search_can_be_cut_short_and_is_not_complete_then() -> None:

@@ -183,6 +183,7 @@ class BoundedServer:
 
     waiting = frozenset(("round", "tick"))
     """What happens when nobody does anything."""
+    timeless = frozenset(("round",))
     parting = frozenset(("round", "tick", "end", "leave", "cut", "come_back"))
     """What happens when everybody leaves."""
 
@@ -429,7 +430,9 @@ def _registered(world: World) -> dict[int, int]:
 
 def _prepared(world: World) -> list[object]:
     """List what was prepared to go wrong and has not yet."""
-    prepared: list[object] = [(str(rule.fault), rule.left) for rule in world.kernel.rules if isinstance(rule, ArmedFault)]
+    prepared: list[object] = [
+        (str(rule.fault), rule.left) for rule in (*world.kernel.rules, *world.kernel.rare) if isinstance(rule, ArmedFault)
+    ]
     prepared += world.kernel.spurious.items()
     prepared += [("fail_factory",)] * world.factory_failures + [("fail_handshake",)] * world.handshake_failures
     return prepared + [(peer.ours.fd, peer.troubles) for peer in world.live if peer.troubles]

@@ -41,6 +41,10 @@ class Explorable(Protocol[W]):
         """The names of the operations that happen when nobody does anything: rounds, the passing of time."""
 
     @property
+    def timeless(self) -> Collection[str]:
+        """The names of those of them that may be done again and again, and change nothing: rounds."""
+
+    @property
     def parting(self) -> Collection[str]:
         """The names of those that happen when everybody leaves."""
 
@@ -188,17 +192,68 @@ class Graph:
         """Give states on, or between, cycles of operations that had to get somewhere."""
         return self._on_cycles(lambda place, _: bool(self._woken[place]))
 
-    def lingering(self, waiting: Collection[str]) -> list[int]:
-        """Give states with an open connection on, or between, cycles of operations of these names; doing nothing at all is no cycle."""
+    def lingering(self, waiting: Collection[str], timeless: Collection[str]) -> list[int]:
+        """Give states with an open connection on, or between, cycles of the operations named in `waiting`.
+
+        One of those named in `timeless` that changes nothing is no cycle.
+        """
         passive = [operation[0] in waiting for operation in self.names]
-        timeless = [operation[0] == "round" for operation in self.names]
+        still = [operation[0] in timeless for operation in self.names]
         flags, targets, labels, serving = self.flags, self._targets, self._labels, self.SERVING
 
         def counts(place: int, origin: int) -> bool:
             target, label = targets[place], labels[place]
-            return passive[label] and bool(flags[origin] & flags[target] & serving) and not (timeless[label] and target == origin)
+            return passive[label] and bool(flags[origin] & flags[target] & serving) and not (still[label] and target == origin)
 
         return self._on_cycles(counts)
+
+    def cycles(self, among: Sequence[int], through: str) -> list[int]:
+        """Give states on cycles that stay among those that `among` marks and have an operation named `through`."""
+        component = self._components(among)
+        named = [operation[0] == through for operation in self.names]
+        return [
+            state
+            for state in range(len(self._starts))
+            if among[state]
+            and any(named[self._labels[place]] and component.get(self._targets[place]) == component[state] for place in self._places(state))
+        ]
+
+    def _components(self, among: Sequence[int]) -> dict[int, int]:
+        """Find the strongly connected components of the states that are marked, as Tarjan does, without recursion."""
+        component: dict[int, int] = {}
+        order: dict[int, int] = {}
+        low: dict[int, int] = {}
+        stack: list[int] = []
+        for root in range(len(self._starts)):
+            if not among[root] or root in order:
+                continue
+            work = [(root, iter(self._places(root)))]
+            order[root] = low[root] = len(order)
+            stack.append(root)
+            while work:
+                state, places = work[-1]
+                for place in places:
+                    target = self._targets[place]
+                    if not among[target]:
+                        continue
+                    if target not in order:
+                        order[target] = low[target] = len(order)
+                        stack.append(target)
+                        work.append((target, iter(self._places(target))))
+                        break
+                    if target not in component:
+                        low[state] = min(low[state], order[target])
+                else:
+                    work.pop()
+                    if work:
+                        low[work[-1][0]] = min(low[work[-1][0]], low[state])
+                    if low[state] == order[state]:
+                        while True:
+                            member = stack.pop()
+                            component[member] = state
+                            if member == state:
+                                break
+        return component
 
     def _reversed(self, counts: Callable[[int], bool]) -> Callable[[int], Sequence[int]]:
         """Give a function from a state to those that lead to it over edges that count."""
@@ -252,6 +307,8 @@ class Result:
     """What a search found. `complete` says that no state was left to explore."""
 
     graph: Graph = field(default_factory=Graph)
+    forms: list[Hashable] = field(default_factory=list)
+    """The canonical form of each state."""
     violation: Violation | None = None
     complete: bool = False
     seconds: float = 0.0
@@ -297,6 +354,7 @@ class Search(Generic[W]):
             is_over, is_serving = self.explorable.is_over(self.world), self.explorable.is_serving(self.world)
             number = self.result.graph.add_state(origin, operation, is_over=is_over, is_serving=is_serving)
             self._numbers[form] = number
+            self.result.forms.append(form)
             if self._abstraction is not None:
                 self.result.graph.notes.append(self._abstraction(self.world))
             self._pending.append((number, memento, operation))
@@ -336,7 +394,10 @@ class Search(Generic[W]):
         graph, explorable = self.result.graph, self.explorable
         for kind, states in (
             ("the loop spins: rounds are woken for ever and get nowhere", graph.spins()),
-            ("nobody does anything any more, and a connection stays open for ever", graph.lingering(explorable.waiting)),
+            (
+                "nobody does anything any more, and a connection stays open for ever",
+                graph.lingering(explorable.waiting, explorable.timeless),
+            ),
             ("the peers leave, and something is left for ever", graph.dead_ends(explorable.parting)),
         ):
             if states and self.result.violation is None:
