@@ -142,7 +142,7 @@ Took(c, units) ==
     IN IF eased.outbox = 0 THEN Drained(eased) ELSE eased
 
 (* The kernel takes what it has room for. What it sends to a peer that has closed its socket is answered by a reset. *)
-RoomFor(c) == IF c.gone THEN SendRoom - PeerRoom ELSE SendRoom - c.sendq
+RoomFor(c) == SendRoom - c.sendq
 
 KernelTakes(c, units) == IF c.gone THEN [c EXCEPT !.gone = FALSE, !.rst = TRUE] ELSE [c EXCEPT !.sendq = @ + units]
 
