@@ -329,7 +329,8 @@ class Code:
     def registry(self, world: System, owners: Mapping[int, int]) -> Registry:
         """Look at the tables of the scheduler, of the poller and of the kernel; they must agree."""
         scheduler, sockets = world.scheduler, world.kernel.open
-        masks = scheduler.poller._epoll._masks  # noqa: SLF001 - what the kernel has
+        poller: Any = scheduler.poller
+        masks = poller._epoll._masks  # noqa: SLF001 - what the kernel has
         owned, served, masked, armed = [], [], [], []
         for fd in range(world.first_fd, world.first_fd + len(self._numbers)):
             link = scheduler.links.get(fd)
