@@ -1,0 +1,26 @@
+"""The page on exhaustive search: its examples run, and what it shows of the command is what the command prints."""
+
+import re
+from pathlib import Path
+
+from fsmserver.cli.exploring import COMPLETE
+from fsmserver.testing.bounded import SMALL
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explorer.md").read_text(encoding="utf-8")
+
+
+def test_its_examples_run() -> None:
+    namespace: dict[str, object] = {}
+    examples = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(example, namespace)
+
+
+def test_it_shows_what_the_command_prints() -> None:
+    assert f"\n{COMPLETE}\n" in PAGE
+
+
+def test_it_counts_the_small_searches_rightly() -> None:
+    words = {15: "fifteen", 16: "sixteen", 17: "seventeen"}
+    assert f"`--small` makes {words[len(SMALL)]} searches" in PAGE
