@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import os
 import socket
 import weakref
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from fsmserver.core.limits import Limits
 from fsmserver.core.states import Interest, State
 from fsmserver.runtime.link import address_words
-from fsmserver.runtime.ports import ERROR, HANGUP, INVALID, READABLE, WRITABLE
+from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE
 from tests.fakes import BufferedRecorder, Recorder, assert_no_leaks, make_world
 
 SMALL = Limits(outbox_high_bytes=100, outbox_low_bytes=20, outbox_cap_bytes=1000, read_budget_bytes=600, linger_bytes=50)
@@ -652,3 +653,136 @@ def test_a_closed_connection_acts_on_no_more_of_the_same_report() -> None:
     world.round()
     assert protocol.received == b""
     assert len(protocol.lost) == 1
+
+
+def test_a_buffered_protocol_is_asked_for_any_size_and_gets_no_more_than_the_budget() -> None:
+    world = make_world(limits=SMALL)
+    hints: list[int] = []
+
+    def give(recorder: Recorder, hint: int) -> object:
+        hints.append(hint)
+        return recorder.buffer  # type: ignore[attr-defined] # a BufferedRecorder's
+
+    sock, protocol = world.connect(BufferedRecorder(2000, get_buffer=give))
+    sock.feed(b"x" * 1500)
+    world.round()
+    assert (hints, len(protocol.received)) == ([-1], 600)
+    protocol.transport.close()
+    sock.feed(b"late")
+    world.rounds(2)
+    assert hints == [-1], "after a close it is not asked any more"
+    assert_no_leaks(world)
+
+
+def test_an_empty_buffer_is_named_in_the_error() -> None:
+    world = make_world()
+    sock, protocol = world.connect(BufferedRecorder(0))
+    sock.feed(b"x")
+    world.round()
+    assert str(protocol.lost[0]) == "get_buffer() returned an empty buffer"
+    assert_no_leaks(world)
+
+
+def test_each_part_of_a_report_is_heard_for_itself() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    link = protocol.link
+    assert link is not None
+    link.ready(WRITABLE)
+    assert sock.receives == 0, "what is writable is not read"
+    sock.room_bytes = 3
+    protocol.say(b"abcdef")
+    world.round()
+    taken = len(sock.sends)
+    sock.room_bytes = 3
+    link.ready(READABLE)
+    assert len(sock.sends) == taken, "what is readable is not written"
+    assert sock.receives == 1
+    assert world.scheduler.counts.urgent == 0
+    sock.room_bytes = 99
+    world.round()
+    assert bytes(sock.sent) == b"abcdef"
+    protocol.transport.pause_reading()
+    link.ready(EXCEPTIONAL)
+    assert world.poller.muted == set(), "only a hang-up is muted"
+    assert world.scheduler.counts.urgent == 0
+    assert_no_leaks(world)
+
+
+def test_urgent_bytes_are_taken_one_at_a_time_and_each_is_counted() -> None:
+    world = make_world()
+    sock, _ = world.connect()
+    asked: list[tuple[int, int]] = []
+
+    def recv(count_bytes: int, flags: int = 0) -> bytes:
+        asked.append((count_bytes, flags))
+        return sock.urgent.popleft()
+
+    sock.recv = recv  # type: ignore[method-assign] # to see what it is asked for
+    for _ in range(2):
+        sock.feed_urgent()
+        world.round()
+    assert asked == [(1, socket.MSG_OOB)] * 2
+    assert world.scheduler.counts.urgent == 2
+    del sock.recv
+    assert_no_leaks(world)
+
+
+def test_what_cannot_be_asked_of_a_socket_is_what_it_is_lost_by() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    sock.getsockopt_error = OSError(errno.ENOTSOCK, "no socket")
+    world.poller.inject(sock.fd, ERROR)
+    world.round()
+    lost = protocol.lost[0]
+    assert isinstance(lost, OSError)
+    assert (lost.errno, lost.strerror) == (errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+    assert_no_leaks(world)
+
+
+def test_only_what_peers_do_not_cause_is_logged_with_its_error(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    quiet, _ = world.connect()
+    quiet.feed_error(errno.ECONNRESET)
+    world.round()
+    assert "lost:" not in caplog.text
+    loud, _ = world.connect()
+    loud.feed_error(errno.EBADMSG)
+    world.round()
+    assert f"lost: [Errno {errno.EBADMSG}] {os.strerror(errno.EBADMSG)}" in caplog.text
+    assert_no_leaks(world)
+
+
+def test_a_deadline_passes_at_its_very_moment() -> None:
+    world = make_world()
+    _, protocol = world.connect()
+    link = protocol.link
+    assert link is not None
+    world.scheduler.now_s = link.fsm.due()[1]
+    link.expire_if_due()
+    assert str(link.fsm.close_reason) == "expired by the server while reading: idle_s passed: 300 s"
+    assert_no_leaks(world)
+
+
+def test_mistakes_of_protocols_are_counted_up() -> None:
+    world = make_world()
+    for _ in range(2):
+        sock, _ = world.connect(Recorder(data_received=fail))
+        sock.feed(b"x")
+    world.round()
+    assert world.scheduler.statistics().protocol_errors == 2
+    assert_no_leaks(world)
+
+
+def test_bytes_that_are_here_already_are_given_to_a_buffered_protocol_piece_by_piece_until_it_closes() -> None:
+    world = make_world()
+    _, protocol = world.connect(BufferedRecorder(2))
+    assert protocol.link is not None
+    protocol.link.deliver(b"abcde")
+    assert bytes(protocol.received) == b"abcde"
+    assert [count for name, count in protocol.calls if name == "buffer_updated"] == [2, 2, 1]
+    _, closing = world.connect(BufferedRecorder(2, buffer_updated=lambda me, _: me.transport.close()))
+    assert closing.link is not None
+    closing.link.deliver(b"abcde")
+    assert bytes(closing.received) == b"ab"
+    assert_no_leaks(world)

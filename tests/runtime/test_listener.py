@@ -1,6 +1,7 @@
 """The listener: what each errno of accept leads to, and what happens when there is no room."""
 
 import errno
+import os
 import socket
 
 import pytest
@@ -9,6 +10,7 @@ from fsmserver.core.errors import IllegalTransition
 from fsmserver.core.limits import Limits
 from fsmserver.core.reasons import ACCEPT_SKIPS, EXHAUSTED
 from fsmserver.core.states import ListenerEvent, ListenerState
+from fsmserver.runtime.listener import EPISODE_S
 from fsmserver.runtime.ports import ERROR
 from tests.fakes import Recorder, assert_no_leaks, make_world
 
@@ -209,4 +211,45 @@ def test_a_drained_listener_is_closed_and_knows_no_way_back() -> None:
     with pytest.raises(IllegalTransition, match="relieve cannot happen in the state closed"):
         listener.fire(ListenerEvent.RELIEVE)
     assert repr(listener) == "<Listener 192.0.2.9:8008 closed>"
+    assert_no_leaks(world)
+
+
+def test_what_presses_a_listener_is_said_in_full(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    backlog, _ = world.listen()
+    backlog.fail(errno.EMFILE)
+    world.round()
+    told = f"listener 192.0.2.9:8008 pauses accepting: {OSError(errno.EMFILE, os.strerror(errno.EMFILE))} (said once an episode)"
+    assert [record.getMessage() for record in caplog.records] == [told]
+    assert_no_leaks(world)
+
+
+def test_a_descriptor_that_cannot_be_watched_is_said_to_be_refused(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world(ceiling=5, limits=Limits(connections=100))
+    backlog, _ = world.listen()
+    world.kernel.occupy()
+    backlog.connect()
+    world.round()
+    told = "listener 192.0.2.9:8008 refuses connections: fake cannot watch descriptors from 5 on (said once an episode)"
+    assert [record.getMessage() for record in caplog.records] == [told]
+    assert_no_leaks(world)
+
+
+def test_errors_of_accept_are_counted_up() -> None:
+    world = make_world()
+    backlog, _ = world.listen()
+    backlog.fail(errno.ECONNABORTED)
+    backlog.fail(errno.ECONNABORTED)
+    world.round()
+    assert world.scheduler.counts.accept_errors == 2
+    assert_no_leaks(world)
+
+
+def test_an_episode_is_over_when_it_has_been_calm_for_so_long(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    _, listener = world.listen()
+    for after_s in (0.0, EPISODE_S / 2, EPISODE_S):
+        world.scheduler.now_s += after_s
+        listener._tell("is pressed", "in a test")
+    assert caplog.text.count("is pressed") == 2
     assert_no_leaks(world)

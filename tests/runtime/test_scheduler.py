@@ -295,3 +295,152 @@ def test_a_socket_that_fails_to_close_after_a_failed_factory_stops_nobody() -> N
     world.rounds(2)
     assert not listening.backlog
     assert_no_leaks(world)
+
+
+class Desk:
+    """An executor that does the work when it is told to, so that a test needs no thread."""
+
+    def __init__(self, most_threads: int, thread_name_prefix: str) -> None:
+        self.made_with = most_threads, thread_name_prefix
+        self.waiting: list[tuple[Future[Any], Any, tuple[Any, ...]]] = []
+
+    def submit(self, function: Any, *args: Any) -> Future[Any]:
+        job: Future[Any] = Future()
+        self.waiting.append((job, function, args))
+        return job
+
+    def work(self) -> None:
+        while self.waiting:
+            job, function, args = self.waiting.pop(0)
+            try:
+                job.set_result(function(*args))
+            except ValueError as error:
+                job.set_exception(error)
+
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
+        assert (wait, cancel_futures) == (False, True)
+
+
+def at_a_desk(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Any, list[Desk]]:
+    desks: list[Desk] = []
+
+    def make(*args: Any, **kwargs: Any) -> Desk:
+        desks.append(Desk(*args, **kwargs))
+        return desks[-1]
+
+    monkeypatch.setattr("fsmserver.runtime.scheduler.ThreadPoolExecutor", make)
+    return make_world(**options), desks
+
+
+def test_work_is_handed_over_with_its_arguments_and_so_is_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, desks = at_a_desk(monkeypatch, limits=Limits(executor_threads=3))
+    good = world.scheduler.run_in_executor(max, 3, 7)
+    bad = world.scheduler.run_in_executor(int, "x")
+    unwanted = world.scheduler.run_in_executor(max, 1, 2)
+    assert unwanted.cancel()
+    desks[0].work()
+    assert not good.done(), "the loop's thread alone says so"
+    world.rounds(2)
+    assert good.result(0) == 7
+    assert isinstance(bad.exception(0), ValueError)
+    assert unwanted.cancelled()
+    assert [desk.made_with for desk in desks] == [(3, "fsmserver")]
+    assert_no_leaks(world)
+
+
+def test_a_connection_waits_for_all_of_its_work_and_is_blamed_for_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, desks = at_a_desk(monkeypatch)
+
+    def ask(me: Recorder, _: bytes) -> None:
+        for number in ("1", "2"):
+            me.transport.scheduler.run_in_executor(int, number).add_done_callback(
+                lambda _: me.transport.scheduler.call_soon(int, "no number")
+            )
+
+    sock, protocol = world.connect(Recorder(data_received=ask))
+    sock.feed(b"x")
+    world.round()
+    assert protocol.link is not None
+    assert protocol.link.jobs == 2
+    desks[0].work()
+    world.rounds(3)
+    assert protocol.link.jobs == 0
+    assert str(protocol.lost[0]) == "invalid literal for int() with base 10: 'no number'"
+    assert_no_leaks(world)
+
+
+def test_a_mistake_in_a_timer_of_a_connection_aborts_it_with_the_error() -> None:
+    world = make_world()
+    _, protocol = world.connect(Recorder(connection_made=lambda me, _: me.transport.scheduler.call_later(1, int, "x")))
+    world.pass_time(2)
+    assert isinstance(protocol.lost[0], ValueError)
+    assert_no_leaks(world)
+
+
+def test_what_a_call_of_a_connection_calls_belongs_to_it_too() -> None:
+    world = make_world()
+
+    def begin(me: Recorder, _: Any) -> None:
+        me.transport.scheduler.call_soon(lambda: me.transport.scheduler.call_soon(int, "x"))
+
+    _, protocol = world.connect(Recorder(connection_made=begin))
+    world.rounds(3)
+    assert isinstance(protocol.lost[0], ValueError)
+    assert_no_leaks(world)
+
+
+def test_a_call_that_fails_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    handle = world.scheduler.call_soon(int, "x")
+    world.round()
+    assert f"callback {handle!r} failed" in caplog.text
+    assert_no_leaks(world)
+
+
+def test_only_a_callback_that_takes_longer_than_the_limit_is_slow(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world(limits=Limits(slow_callback_s=0.25))
+    for took_s in (0.0, 0.25):
+        world.scheduler.call_soon(world.clock.advance, took_s)
+        world.round()
+    assert world.scheduler.statistics().slow_callbacks == 0
+    world.scheduler.call_soon(world.clock.advance, 0.5)
+    world.round()
+    assert "a callback that belongs to no connection kept the loop for 500 ms while running" in caplog.text
+    assert_no_leaks(world)
+
+
+def test_a_timer_without_a_time_is_told_what_a_time_is() -> None:
+    world = make_world()
+    with pytest.raises(ValueError, match=r"^a timer's time must be a number of seconds, not nan$"):
+        world.scheduler.call_at(math.nan, print)
+    assert_no_leaks(world)
+
+
+def test_a_later_call_gets_its_arguments() -> None:
+    world = make_world()
+    called: list[int] = []
+    world.scheduler.call_later(1, called.append, 7)
+    world.pass_time(1)
+    assert called == [7]
+    assert_no_leaks(world)
+
+
+def test_the_statistics_add_up_over_all_connections() -> None:
+    world = make_world(limits=Limits(connections=12))
+    for data in (b"ab", b"cde"):
+        sock, _ = world.connect(Recorder(data_received=lambda me, data: me.say(data)))
+        sock.feed(data)
+    world.round()
+    numbers = world.scheduler.statistics()
+    assert (numbers.received_bytes, numbers.taken_bytes, numbers.most_connections) == (5, 5, 12)
+    assert_no_leaks(world)
+
+
+def test_who_is_disowned_is_told_why() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    world.kernel.close_behind(sock)
+    world.connect()
+    world.round()
+    assert str(protocol.lost[0]) == f"[Errno {errno.EBADF}] the descriptor was closed outside the server"
+    assert_no_leaks(world)
