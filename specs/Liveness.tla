@@ -46,6 +46,7 @@ EndedIsClosed == \A p \in Peers : (IsServed(conn[p]) /\ HasEnded(p)) ~> ~IsServe
 (* For peers that do nothing but connect, or nothing but send, or nothing that makes room. *)
 SilentIsClosed == \A p \in Peers : IsServed(conn[p]) ~> ~IsServed(conn[p])
 
+(* Where a peer sends so much and no more: else there might always be something new to send. *)
 OutboxIsSent == \A p \in PromptReaders : conn[p].outbox > 0 ~> conn[p].outbox = 0
 
 IsDown == listener.state \in {"full", "exhausted"}

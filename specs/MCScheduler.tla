@@ -27,4 +27,5 @@ Everything == {"time", "descriptors", "stop"}
 
 OneTick == [handshake_s |-> 1, idle_s |-> 1, half_closed_s |-> 1, linger_s |-> 1, stall_s |-> 1]
 UnlikeTicks == [handshake_s |-> 1, idle_s |-> 2, half_closed_s |-> 1, linger_s |-> 1, stall_s |-> 1]
+SlowStall == [OneTick EXCEPT !.stall_s = 2]
 =============================================================================

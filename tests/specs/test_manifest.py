@@ -43,7 +43,7 @@ def test_no_configuration_lies_about_that_no_model_uses() -> None:
 def test_a_sound_model_has_its_states_counted_and_a_broken_one_names_a_property_of_its_configuration() -> None:
     for model in load():
         if model.expected == "sound":
-            assert model.states > 0, model.name
+            assert (model.states > 0) != (model.least_states > 0), model.name
             assert not model.violates
         else:
             assert re.search(rf"^(?:INVARIANT|PROPERTY) {model.violates}$", join(HERE / name for name in model.configs), re.MULTILINE), (
@@ -112,9 +112,12 @@ def test_states_steps_and_actions_are_read_from_the_last_that_tlc_printed() -> N
 def test_a_sound_model_is_as_expected_if_its_states_and_its_actions_are() -> None:
     assert faults(SOUND, read(0, SAID, 0)) == []
     assert faults(replace(SOUND, states=8), read(0, SAID, 0)) == ["7 states, and the manifest says 8"]
+    assert faults(replace(SOUND, states=0, least_states=7), read(0, SAID, 0)) == []
+    assert faults(replace(SOUND, states=0, least_states=8), read(0, SAID, 0)) == ["7 states, and the manifest says at least 8"]
     assert faults(replace(SOUND, idle=()), read(0, SAID, 0)) == ["never taken: Sleep"]
     assert faults(replace(SOUND, idle=("Run", "Sleep")), read(0, SAID, 0)) == ["said to be idle, and taken: Run"]
     assert faults(SOUND, read(0, SAID.splitlines()[-1], 0)) == ["TLC printed no coverage"]
+    assert faults(replace(SOUND, coverage=False), read(0, SAID.splitlines()[-1], 0)) == []
 
 
 @pytest.mark.parametrize("code", [11, 12, 13, 75, 150, 255])
