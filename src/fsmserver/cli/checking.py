@@ -14,7 +14,7 @@ from fsmserver.core.line import NAMES, OPTIONAL, Line
 from fsmserver.core.states import INTEREST_WORDS, Event, State
 from fsmserver.core.table import DEADLINES
 
-PIECE_BYTES: Final = 256 * 1024
+PIECE_BYTES: Final = 64 * 1024
 LONGEST_LINE_BYTES: Final = 1024 * 1024
 """A line of a trace has some 300 bytes; where there is no end of line for so long, this is no trace."""
 

@@ -26,7 +26,7 @@ from typing import Final
 from fsmserver.core.errors import DeadlinePassed, FsmServerError, UrgentData
 from fsmserver.core.line import TIME_DIGITS, Line
 from fsmserver.core.reasons import DEFAULT_WHO, Who
-from fsmserver.core.shapes import BIRTH, SHAPES, Begun, Shape, Step, judge, why_unlike
+from fsmserver.core.shapes import BIRTH, SHAPES, Asked, Begun, Shape, judge, why_unlike
 from fsmserver.core.states import Event
 from fsmserver.core.table import deadline
 
@@ -214,27 +214,35 @@ def _why_not_those_counts(shape: Shape, line: Line) -> str:
     return f"expected 0 <= low <= high, not a low mark of {line.low} and a high one of {line.high}"
 
 
-def _judge(former: Shape, latter: Shape, line: Line) -> Step:
+def _judge(former: Shape, latter: Shape, line: Line) -> Asked:
     step = judge(former, latter)
     if isinstance(step, str):
         raise NotABehaviour(line.connection, step)
-    latter.after[former] = step
-    return step
+    latter.after[former] = asked = step[:]  # which is a plain tuple
+    return asked
 
 
-def _check_step(step: Step, last: Line, line: Line) -> None:
+def _check_step(asked: Asked, last: Line, line: Line) -> None:  # noqa: PLR0912 - the hot path is one function on purpose
     """Check what has changed since the last line of a connection."""
-    receives, enqueues, offers, _, at_once, unpressed, _, begun = step
+    receives, enqueues, offers, drains, at_once, unpressed, eased, begun = asked
     received, written, taken, since = line.received, line.written, line.taken, line.since
     if received <= last.received if receives else received != last.received:
         raise NotABehaviour(line.connection, _expected_count("received", last.received, received, more=receives, after=last.event))
     if written <= last.written if enqueues else written != last.written:
         raise NotABehaviour(line.connection, _expected_count("written", last.written, written, more=enqueues, after=last.event))
-    if offers or taken != last.taken:
-        _check_taken(step, last, line, taken - last.taken)
+    took = taken - last.taken
+    if offers or took:
+        if not offers:
+            raise NotABehaviour(line.connection, f"expected {last.taken} bytes taken, not {taken}: nothing was offered")
+        if not 0 <= took <= last.outbox:
+            raise NotABehaviour(line.connection, f"expected 0 to {last.outbox} of the bytes offered to be taken, not {took}")
+        if took == last.outbox and not drains:
+            raise NotABehaviour(line.connection, f"expected drain, not {line.event}: {took} of the {took} bytes offered were taken")
+        if eased and last.outbox - took > last.low:
+            raise NotABehaviour(line.connection, f"expected backpressure still: over {last.low} bytes were left, {last.outbox - took}")
     if unpressed and last.outbox > last.high:
         raise NotABehaviour(line.connection, f"expected backpressure: the outbox held {last.outbox} bytes, over {last.high}")
-    if begun is AS_BEFORE or (begun is WITH_WHAT_WAS_TAKEN and taken == last.taken):
+    if begun is AS_BEFORE or (begun is WITH_WHAT_WAS_TAKEN and not took):
         if since != last.since:
             raise NotABehaviour(line.connection, _expected_since(last.since, last.since, line))
     elif begun is BETWEEN:
@@ -256,17 +264,6 @@ def _expected_since(earliest_s: float, latest_s: float, line: Line) -> str:
 
 def _expected_count(what: str, before: int, now: int, *, more: bool, after: str) -> str:
     return f"expected {'more than ' if more else ''}{before} bytes {what} since its {after}, not {now}"
-
-
-def _check_taken(step: Step, last: Line, line: Line, took: int) -> None:
-    if not step.offers:
-        raise NotABehaviour(line.connection, f"expected {last.taken} bytes taken, not {line.taken}: nothing was offered")
-    if not 0 <= took <= last.outbox:
-        raise NotABehaviour(line.connection, f"expected 0 to {last.outbox} of the bytes offered to be taken, not {took}")
-    if took == last.outbox and not step.drains:
-        raise NotABehaviour(line.connection, f"expected drain, not {line.event}: {took} of the {took} bytes offered were taken")
-    if step.eased and last.outbox - took > last.low:
-        raise NotABehaviour(line.connection, f"expected backpressure still: over {last.low} bytes were left, {last.outbox - took}")
 
 
 def _check_expiry(ran: str, born_s: float, line: Line) -> None:

@@ -7,7 +7,7 @@ so each is judged once.
 
 from collections.abc import Mapping
 from enum import Enum, StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from fsmserver.core.errors import IllegalTransition
 from fsmserver.core.line import Line
@@ -37,7 +37,7 @@ class Shape:
         self.deadline = deadline(state, held)
         self.sends = state in SENDING
         self.ends = state in CONNECTION.final
-        self.after: dict[Shape, Step] = {}
+        self.after: dict[Shape, Asked] = {}
 
 
 BIRTH: Final = Shape(None, CONNECTION.initial, CONNECTION.initial, Hold(0))
@@ -121,6 +121,10 @@ class Begun(Enum):
     """At its own moment."""
     BETWEEN = 4
     """At some moment between the line before it and its own."""
+
+
+Asked: TypeAlias = tuple[bool, bool, bool, bool, bool, bool, bool, Begun]
+"""A step as a plain tuple, which CPython unpacks without an iterator."""
 
 
 class Step(NamedTuple):
