@@ -204,6 +204,3 @@ def test_the_smallest_models_are_as_the_manifest_says(capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "1 sound, 1 broken; all as expected" in said
     assert "found: EveryRoundIsRight is violated (step)" in said
-
-
-@needs_java
