@@ -204,3 +204,12 @@ def test_the_smallest_models_are_as_the_manifest_says(capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "1 sound, 1 broken; all as expected" in said
     assert "found: EveryRoundIsRight is violated (step)" in said
+
+
+@needs_java
+@pytest.mark.slow
+def test_a_graph_has_as_many_nodes_as_the_model_has_states() -> None:
+    bytes_counted = next(model for model in load() if model.name == "Bytes")
+    found = graph.dump("Bytes", heap="-Xmx512m")
+    assert len(found.nodes) == bytes_counted.states
+    assert {"Round", "TimePasses", "Send"} <= {action for _, action, _ in found.edges}
