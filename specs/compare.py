@@ -1,7 +1,8 @@
 """The graph of the shipped code is the graph of the specification: node for node, edge for edge.
 
-    python -m specs.compare                 the bounds of the model Graph: on each commit
-    python -m specs.compare NAME...         those of these models of the manifest
+    python -m specs.compare                 within the bounds of the model Graph: on each commit
+    python -m specs.compare --all           within those of every model in MODELS, one after the other
+    python -m specs.compare NAME...         within those of these models of the manifest
     python -m specs.compare --concretely    no world of the code stands for another: see below
 
 TLC dumps every state of `Scheduler.tla` that can be reached within the bounds of a `.cfg`, and every step between them. The
@@ -28,6 +29,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fsmserver.core.limits import Limits
@@ -45,7 +47,7 @@ from fsmserver.testing.explorer import Graph, Result, explore
 from fsmserver.testing.kernel import DESCRIPTORS, HOME, MICROSECONDS, SimKernel
 from specs import graph
 from specs.graph import freeze
-from specs.models import HERE, CannotCheck, join, load
+from specs.models import HERE, CannotCheck, Model, join, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,8 +57,9 @@ if TYPE_CHECKING:
     from fsmserver.testing.operations import Operation
     from fsmserver.testing.stream import Stream
 
-MODELS: Final = ("Graph",)
-"""Those that are compared if none is named."""
+MODELS: Final = ("Graph", "One", "Full", "Late", "HalfOpen")
+"""Two connections; one, to which everything can happen, with a stop; room for one of two, with a stop; replies that wait for the
+writable set, and newcomers that are refused; connections that are kept half open."""
 
 QUIET: Final = logging.getLogger("specs.compare")
 QUIET.disabled = True
@@ -98,21 +101,31 @@ class Bounds:
         return graph.parse(text)
 
 
-def bounds_of(name: str) -> Bounds:
-    """Read the bounds of a model of the manifest.
+def model_of(name: str) -> Model:
+    """Find a model of Scheduler.tla in the manifest; what is asked of it in the end does not matter here.
 
     Raises:
-        CannotCheck: there is no such model, or it is not one of Scheduler.tla that counts no bytes.
+        CannotCheck: there is no such model.
 
     """
     model = next((model for model in load() if model.name == name), None)
-    if model is None or model.module != "MCScheduler":
-        raise CannotCheck(f"{name} is no model of MCScheduler in the manifest")
+    if model is None or model.module not in ("MCScheduler", "MCLiveness"):
+        raise CannotCheck(f"{name} is no model of Scheduler.tla in the manifest")
+    return replace(model, module="MCScheduler", configs=(*model.configs, "MCSafe.cfg"))
+
+
+def bounds_of(model: Model) -> Bounds:
+    """Read the bounds of a model.
+
+    Raises:
+        CannotCheck: they are none that the abstraction knows.
+
+    """
     section = join(HERE / config for config in model.configs).split("CONSTANTS\n")[1]
     lines = (line.split(maxsplit=1) for line in section.splitlines())
     bounds = Bounds(dict(sorted(((key, text) for key, text in lines), key=lambda pair: pair[0] != "Peers")), definitions())
     if bounds["MostChunks"] or bounds["PromptReaders"]:
-        raise CannotCheck(f"{name} counts bytes, or bounds when time passes: the abstraction does neither")
+        raise CannotCheck(f"{model.name} counts bytes, or bounds when time passes: the abstraction does neither")
     return bounds
 
 
@@ -631,9 +644,10 @@ def tell(difference: Difference) -> Iterator[str]:
 
 def check(name: str, *, concretely: bool) -> bool:
     """Compare the graphs of one model, print what was found, and tell whether they are equal."""
-    bounds = bounds_of(name)
+    model = model_of(name)
+    bounds = bounds_of(model)
     before_s = time.monotonic()
-    specified = graph.dump(name)
+    specified = graph.dump(model)
     dumped_s = time.monotonic()
     print(f"{name}: the specification has {len(specified.nodes):,} states, {len(specified.edges):,} steps ({dumped_s - before_s:.0f} s)")
     code = Code(bounds, concretely=concretely)
@@ -657,11 +671,12 @@ def check(name: str, *, concretely: bool) -> bool:
 def main() -> int:
     """Compare; give the exit code: 0 equal, 1 not, 2 something that is needed is missing."""
     parser = argparse.ArgumentParser(prog="python -m specs.compare", description="Compare the code's graph with the specification's.")
-    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME", help="models of the manifest")
+    parser.add_argument("names", nargs="*", default=[MODELS[0]], metavar="NAME", help="models of the manifest")
+    parser.add_argument("--all", action="store_true", help=f"compare {', '.join(MODELS)}")
     parser.add_argument("--concretely", action="store_true", help="explore every world that differs in anything")
     options = parser.parse_args()
     try:
-        equal = [check(name, concretely=options.concretely) for name in options.names]
+        equal = [check(name, concretely=options.concretely) for name in (MODELS if options.all else options.names)]
     except CannotCheck as error:
         print(error, file=sys.stderr)
         return 2

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from specs.models import CannotCheck, command, furnish, load
+from specs.models import CannotCheck, Model, command, furnish, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -155,14 +155,14 @@ def _records(text: str) -> list[str]:
     return [record.strip(" ,") for record in re.split(r"(?<= )\](?=,|$)", inner + ",") if record.strip(" ,")]
 
 
-def dump(name: str, *, heap: str = "-Xmx4g") -> Graph:
-    """Have TLC dump the graph of a model of the manifest, and read it.
+def dump(name: str | Model, *, heap: str = "-Xmx4g") -> Graph:
+    """Have TLC dump the graph of a model, or of the one of the manifest that has this name, and read it.
 
     Raises:
         CannotCheck: there is no Java or no TLC, or TLC found an error.
 
     """
-    model = next(model for model in load() if model.name == name)
+    model = name if isinstance(name, Model) else next(model for model in load() if model.name == name)
     with tempfile.TemporaryDirectory() as scratch:
         furnish(model, Path(scratch))
         done = subprocess.run(  # noqa: S603 - the system's own Java
