@@ -61,6 +61,9 @@ MODELS: Final = ("Graph", "One", "Full", "Late", "HalfOpen")
 """Two connections; one, to which everything can happen, with a stop; room for one of two, with a stop; replies that wait for the
 writable set, and newcomers that are refused; connections that are kept half open."""
 
+ALONE: Final = "MCSafe.cfg"
+"""Put behind a model's own configurations: what can happen within its bounds, with nothing else asked of TLC."""
+
 QUIET: Final = logging.getLogger("specs.compare")
 QUIET.disabled = True
 
@@ -111,7 +114,7 @@ def model_of(name: str) -> Model:
     model = next((model for model in load() if model.name == name), None)
     if model is None or model.module not in ("MCScheduler", "MCLiveness"):
         raise CannotCheck(f"{name} is no model of Scheduler.tla in the manifest")
-    return replace(model, module="MCScheduler", configs=(*model.configs, "MCSafe.cfg"))
+    return replace(model, module="MCScheduler", configs=(*model.configs, ALONE))
 
 
 def bounds_of(model: Model) -> Bounds:
