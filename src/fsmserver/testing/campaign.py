@@ -20,6 +20,7 @@ from typing import Any, Final
 from fsmserver.testing.coverage import Coverage
 from fsmserver.testing.operations import FAULTS, KINDS, Operation
 from fsmserver.testing.simulation import Failure, Outcome, WorldMaker, reduce, run_script, run_seed
+from fsmserver.testing.snapshot import fewer_collections
 from fsmserver.testing.world import Config, World
 
 SEEDS_A_TASK: Final = 20
@@ -161,9 +162,16 @@ class NotRepeatable(AssertionError):
 def run_range(plan: Plan, first: int, count: int) -> Report:
     """Run the seeds from `first` on, each twice; give the report. This is what a task of a campaign does."""
     report = Report(first)
-    make_world, kinds = plan.make_world(), plan.kinds()
     began_s = time.process_time()
-    for seed in range(first, first + count):
+    with fewer_collections():
+        _run_seeds(plan, report, range(first, first + count))
+    report.figures["cpu_s"] = time.process_time() - began_s
+    return report
+
+
+def _run_seeds(plan: Plan, report: Report, seeds: Iterable[int]) -> None:
+    make_world, kinds = plan.make_world(), plan.kinds()
+    for seed in seeds:
         outcome = run_seed(seed, make_world, poller=plan.poller, kinds=kinds)
         report.count(outcome)
         report.coverage.add(outcome.coverage)
@@ -175,8 +183,6 @@ def run_range(plan: Plan, first: int, count: int) -> Report:
         if outcome.failure is not None:
             report.found.append(Found(seed, outcome.failure, outcome.config, outcome.operations))
         report.digests += bytes.fromhex(outcome.digest) if outcome.digest else bytes(16)
-    report.figures["cpu_s"] = time.process_time() - began_s
-    return report
 
 
 def ranges(first: int, count: int, size: int = SEEDS_A_TASK) -> Iterator[tuple[int, int]]:

@@ -103,7 +103,7 @@ KINDS: Final[dict[str, Kind]] = {
     "bustle": Kind(
         "time",
         2,
-        ((20, 50, 100), MESSAGE_SIZES, (1, 40, 200)),
+        ((40, 80, 120), MESSAGE_SIZES, (1, 40, 200)),
         "a crowd comes; so often, so many ms apart, all peers say so many bytes and hear what is there",
     ),
     "round": Kind("time", 30, (), "one round of the loop"),

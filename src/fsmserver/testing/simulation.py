@@ -91,7 +91,7 @@ class Generator:
         self.config = Config(
             poller=poller,
             watched=below(4) != 0,
-            eager_writes=below(3) != 0,
+            eager_writes=below(4) != 0,
             exceptional=("discard", "inline", "close", "close")[below(4)],
             when_full=("wait", "refuse")[below(2)],
             handshake=below(3) == 0,

@@ -84,6 +84,8 @@ PATIENCE_S: Final = 90
 PATTERN: Final = bytes((7 * place + 13 * (place >> 8) + (place >> 5)) & 0xFF for place in range(1 << 15))
 """What peers send, from a place of their own: bytes whose neighbours tell where they belong."""
 
+PATTERN_BYTES: Final = len(PATTERN)
+
 CODES: Final[dict[str, int]] = {word: code for code, word in enumerate((*State, *Event))}
 """States and events in a digest."""
 
@@ -459,11 +461,9 @@ class World:
         if peer.gone or peer.ended:
             return False
         if self.payload is not None:
-            data = self.payload(peer, size_bytes)
-        else:
-            start = (97 * peer.number + len(peer.sent)) % (len(PATTERN) - size_bytes)
-            data = PATTERN[start : start + size_bytes]
-        return self._send(peer, data)
+            return self._send(peer, self.payload(peer, size_bytes))
+        start = (97 * peer.number + len(peer.sent)) % (PATTERN_BYTES - size_bytes)
+        return self._send(peer, PATTERN[start : start + size_bytes])
 
     def _do_tell(self, peer: Peer, text: str) -> bool | None:
         if peer.gone or peer.ended:
@@ -475,7 +475,7 @@ class World:
             taken_bytes = peer.stream.send(data)
         except OSError:
             return None
-        peer.sent += data[:taken_bytes]
+        peer.sent += data if taken_bytes == len(data) else data[:taken_bytes]
         return None
 
     def _do_chat(self, peer: Peer, times: int, size_bytes: int, milliseconds: int) -> bool | None:
