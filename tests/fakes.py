@@ -12,7 +12,7 @@ import os
 import socket
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from fsmserver.core.limits import DEFAULT, Limits
 from fsmserver.core.states import Interest, State
@@ -100,6 +100,19 @@ class FakeKernel:
         """Close a descriptor without its owner knowing, as a foreign `os.close` does."""
         self.release(sock.fd)
         sock.stolen = True
+
+    def read(self, fd: int, length: int, /) -> bytes:
+        data: bytes = self._socket(fd).recv(length)
+        return data
+
+    def write(self, fd: int, data: bytes, /) -> int:
+        taken_bytes: int = self._socket(fd).send(data)
+        return taken_bytes
+
+    def _socket(self, fd: int) -> Any:
+        if fd not in self.open:
+            raise os_error(errno.EBADF)
+        return self.open[fd]
 
     def begin_round(self) -> None:
         self.received_now.clear()
@@ -436,7 +449,7 @@ class Recorder:
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]
 
-    def say(self, data: bytes) -> None:
+    def say(self, data: Buffer) -> None:
         """Write, and keep what was written, so that it can be compared with what arrived."""
         outbox, start = self.transport.fsm.outbox, len(self.written)
         before_bytes = outbox.written_bytes
@@ -453,7 +466,7 @@ class Recorder:
     def connection_made(self, transport: Transport) -> None:
         assert not self.calls, "connection_made comes first and once"
         self._transport, self.link = transport, transport._link
-        self.sock = transport.get_extra_info("socket")
+        self.sock = cast("FakeSocket", self.link.sock)  # not asked for by name: then it would be shared
         self._call("connection_made", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -550,7 +563,7 @@ def make_world(*, limits: Limits = DEFAULT, ceiling: int | None = None, most_des
     kernel = FakeKernel(most_descriptors)
     poller = FakePoller(kernel, clock, ceiling)
     waker = FakeWaker(kernel)
-    scheduler = Scheduler(poller=poller, clock=clock, waker=waker, limits=limits, **options)
+    scheduler = Scheduler(poller=poller, clock=clock, waker=waker, calls=kernel, limits=limits, **options)
     return World(scheduler, kernel, clock, poller, waker)
 
 

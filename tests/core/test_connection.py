@@ -1,14 +1,22 @@
 """What a connection does when it is told what happened."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 import pytest
 
 import fsmserver
 from fsmserver.core.connection import ConnectionFSM
-from fsmserver.core.errors import DeadlinePassed, IllegalTransition, LimitError, LingerOverrun, OutboxOverflow, OutboxSealed, UrgentData
+from fsmserver.core.errors import (
+    DeadlinePassed,
+    IllegalTransition,
+    LimitError,
+    LingerOverrun,
+    OutboxOverflow,
+    OutboxSealed,
+    UrgentData,
+)  # fmt: skip
 from fsmserver.core.limits import Limits
 from fsmserver.core.reasons import Who
 from fsmserver.core.states import Event, Hold, Interest, State
@@ -288,30 +296,6 @@ def test_a_pause_holds_reading_and_after_the_end_means_nothing() -> None:
     assert not fsm.paused
 
 
-def test_pass_on_does_the_usual_answer_in_one() -> None:
-    fsm = opened()
-    assert fsm.pass_on(len) is False
-    fsm.enqueue(b"abc")
-    assert fsm.wants_flush
-    assert fsm.pass_on(len, 1.0) is True
-    assert (fsm.state, fsm.outbox.taken_bytes, fsm.since_s) == (State.READING, 3, 1.0)
-    fsm.enqueue(b"abc")
-    assert fsm.pass_on(lambda _: 1) is False
-    assert (fsm.state, fsm.outbox.size_bytes) == (State.WRITING, 2)
-
-
-def test_a_send_that_raises_leaves_it_between_flush_and_sent() -> None:
-    def refuse(_: object) -> int:
-        raise BlockingIOError
-
-    fsm = opened()
-    fsm.enqueue(b"abc")
-    with pytest.raises(BlockingIOError):
-        fsm.pass_on(refuse)
-    fsm.sent(0)
-    assert fsm.state is State.WRITING
-
-
 def test_observers_are_told_after_each_transition() -> None:
     told: list[tuple[State, Event, State]] = []
     fsm = ConnectionFSM()
@@ -433,7 +417,8 @@ def test_who_leaves_the_time_out_lives_at_zero() -> None:
     fsm.receive(b"x")
     assert fsm.since_s == 0.0
     fsm.enqueue(b"abc")
-    fsm.pass_on(len)
+    fsm.flush()
+    fsm.sent(3)
     assert fsm.since_s == 0.0
     fsm.enqueue(b"abc")
     fsm.flush()
@@ -525,34 +510,6 @@ def test_backpressure_is_held_beside_what_is_held_already() -> None:
     assert fsm.holds == Hold.PAUSED | Hold.BACKPRESSURE
 
 
-def test_pass_on_is_for_the_usual_answer_alone() -> None:
-    paused, sealed, several, offered, watched = (opened() for _ in range(5))
-    paused.pause()
-    watched.observe(lambda *_: None)
-    for fsm in (paused, sealed, several, offered, watched):
-        fsm.enqueue(b"abc")
-    sealed.write_eof()
-    several.enqueue(b"d")
-    offered.flush()
-    for fsm in (paused, sealed, several, offered, watched):
-        assert fsm.pass_on(lambda _: pytest.fail("nothing is offered this way")) is False
-        assert fsm.outbox.taken_bytes == 0
-
-
-def test_pass_on_counts_all_that_was_taken_and_when() -> None:
-    fsm = opened()
-    for now_s in (1.0, 2.0):
-        fsm.enqueue(b"abc", now_s)
-        assert fsm.pass_on(len, now_s)
-        assert fsm.outbox.peek() == []
-        assert fsm.outbox.size_bytes == 0
-    assert fsm.outbox.taken_bytes == 6
-    assert fsm.outbox.front is None
-    fsm.enqueue(b"abc", 3.0)
-    assert fsm.pass_on(lambda _: 1, 4.0) is False
-    assert (fsm.outbox.taken_bytes, fsm.since_s) == (7, 4.0)
-
-
 def test_hooks_are_found_when_a_class_is_made_and_called_though_nobody_observes() -> None:
     entered: list[str] = []
 
@@ -594,3 +551,53 @@ def test_writes_are_judged_by_the_marks_that_were_set_last() -> None:
     roomy.set_marks(1000, 1)
     with pytest.raises(OutboxOverflow):
         roomy.enqueue(b"x" * 21)
+
+
+def test_an_answer_needs_no_second_look_up_to_the_high_mark_and_the_cap() -> None:
+    fsm = ConnectionFSM(limits=Limits(outbox_high_bytes=10, outbox_low_bytes=5, outbox_cap_bytes=20))
+    assert (fsm.usual_bytes, fsm.turn_bytes) == (10, 0)
+    fsm.set_marks(15, 5)
+    assert fsm.usual_bytes == 15
+    fsm.set_marks(30, 5)
+    assert fsm.usual_bytes == 20
+    fsm.observe(lambda *_: None)
+    assert fsm.usual_bytes == 0
+    fsm.observe(None)
+    assert fsm.usual_bytes == 20
+
+
+def test_a_subclass_with_hooks_or_methods_of_its_own_is_always_asked() -> None:
+    class Hooked(ConnectionFSM):
+        def on_enter_queued(self) -> None: ...
+
+    class Changed(ConnectionFSM):
+        def receive(self, data: Sized, now_s: float = 0.0) -> bool:
+            return super().receive(data, now_s)
+
+    class Named(ConnectionFSM):
+        name = "x"
+
+    for fsm_class, usual_bytes in ((Hooked, 0), (Changed, 0), (Named, Limits().outbox_high_bytes)):
+        fsm = fsm_class()
+        assert fsm.usual_bytes == usual_bytes
+        fsm.observe(None)
+        assert fsm.usual_bytes == usual_bytes
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda fsm: fsm.enqueue(b"x"),
+        lambda fsm: fsm.close(),
+        lambda fsm: fsm.write_eof(),
+        lambda fsm: fsm.abort(),
+        lambda fsm: fsm.eof(half_open=True),
+        lambda fsm: fsm.set_marks(9, 3),
+        lambda fsm: fsm.observe(None),
+    ],
+)
+def test_whatever_changes_the_machine_ends_the_turn(what: Callable[[ConnectionFSM], object]) -> None:
+    fsm = opened()
+    fsm.turn_bytes = fsm.usual_bytes
+    what(fsm)
+    assert fsm.turn_bytes == 0

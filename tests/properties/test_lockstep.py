@@ -101,25 +101,14 @@ class ShortCutsAgainstFire(RuleBasedStateMachine):
         if isinstance(self.both("enqueue", data, self.now_s), bool):
             self.written += data
 
-    @rule(share=st.sampled_from([0.0, 0.3, 0.7, 1.0, 1.0]), in_one=st.booleans())
-    def send(self, share: float, in_one: bool) -> None:
-        size_bytes = self.quick.outbox.size_bytes
-        count_bytes = int(size_bytes * share)
+    @rule(share=st.sampled_from([0.0, 0.3, 0.7, 1.0, 1.0]))
+    def send(self, share: float) -> None:
+        count_bytes = int(self.quick.outbox.size_bytes * share)
         before = b"".join(bytes(chunk) for chunk in self.quick.outbox.peek())
         assert before == b"".join(bytes(chunk) for chunk in self.watched.outbox.peek())
-        done = in_one and self.quick.pass_on(lambda _: count_bytes, self.now_s)
-        if self.quick.outbox.size_bytes != size_bytes or done:
-            self.watched.flush()
-            self.watched.sent(count_bytes, self.now_s)
-        elif in_one and self.quick.state is State.WRITING and self.watched.state is State.QUEUED:
-            self.watched.flush()  # it was offered in one, and nothing was taken
-            self.watched.sent(0, self.now_s)
-            count_bytes = 0
-        else:
-            assert not done
-            if isinstance(self.both("flush"), tuple):
-                return
-            self.both("sent", count_bytes, self.now_s)
+        if isinstance(self.both("flush"), tuple):
+            return
+        self.both("sent", count_bytes, self.now_s)
         self.taken += before[:count_bytes]
 
     @rule()

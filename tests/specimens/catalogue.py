@@ -300,7 +300,7 @@ def _(original: Any) -> Any:
     def readable(self: Link) -> None:
         sock: Any = self.sock
         if self.registered & Interest.READ.value and interrupted(sock):
-            self._end_of_stream()
+            self.end_of_stream()
         else:
             original(self)
 

@@ -92,21 +92,6 @@ def call(pair: Pair, name: str, told: dict[str, Any], args: tuple[Any, ...]) -> 
     return after
 
 
-def passed_on(pair: Pair, count: int) -> Pair:
-    """Offer and send in one, where that is possible; otherwise nothing happens, and nothing is offered."""
-    after, offered = pair.copy(), []
-
-    def send(data: Any) -> int:
-        offered.append(data)
-        return min(count, len(data))
-
-    after.fsm.pass_on(send, pair.at.now)
-    for data in offered:
-        _, after.at = PLAIN.flush(after.at)
-        _, after.at = PLAIN.sent(after.at, min(count, len(data)))
-    return after
-
-
 def one_tick_later(pair: Pair) -> Pair:
     after = pair.copy()
     after.at = replace(pair.at, now=pair.at.now + 1)
@@ -116,8 +101,6 @@ def one_tick_later(pair: Pair) -> Pair:
 def following(pair: Pair) -> Iterator[tuple[object, Pair]]:
     for name, told, args in calls(pair):
         yield (name, told), call(pair, name, told, args)
-    for count in range(4):
-        yield ("pass_on", count), passed_on(pair, count)
     if pair.at.now == pair.at.since:
         yield "a tick", one_tick_later(pair)
 

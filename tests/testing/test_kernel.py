@@ -43,7 +43,7 @@ def kernel() -> SimKernel:
 
 @pytest.mark.parametrize("poller", ["select", "poll", "epoll"])
 def test_the_shipped_scheduler_serves_on_it_unchanged(kernel: SimKernel, poller: str) -> None:
-    scheduler = Scheduler(poller=make_poller(poller, kernel.system), clock=kernel.clock, waker=SocketWaker(kernel.socketpair))
+    scheduler = Scheduler(poller=make_poller(poller, kernel.system), clock=kernel.clock, waker=SocketWaker(kernel.socketpair), calls=kernel)
     scheduler.listen(Listener(scheduler, kernel.listen(), Echo))
     peer = kernel.connect()
     peer.send(b"hello")

@@ -39,12 +39,16 @@ Hook = Callable[[Any], object]
 
 ARROWS: Final = CONNECTION.arrows
 # The usual message: bytes come to an open connection that holds nothing and owes nothing; the answer is queued, offered
-# and taken whole. What the table says of this path is looked up here, once, so that the short cuts of `receive`,
-# `enqueue` and `pass_on` need not walk it; a property test holds them to `fire`. Only unwatched machines take them.
+# and taken whole. What the table says of this path is looked up here, once, so that who goes it need not walk the table:
+# the short cuts of `receive` and `enqueue`, and the loop's short way (`runtime.scheduler`), which a property test holds
+# to `fire`. Only machines that nobody watches, and whose methods are these, take it: see `usual_bytes`.
 USUAL: Final = CONNECTION.after[Event.RECEIVE][State.READING]
 REPLIED: Final = CONNECTION.after[Event.ENQUEUE][USUAL]
 OFFERED: Final = CONNECTION.after[Event.FLUSH][REPLIED]
 TAKEN: Final = CONNECTION.after[Event.DRAIN][OFFERED]
+SHORTENED: Final = ("fire", "receive", "enqueue", "flush", "sent")
+"""The methods that the short way goes past; a subclass that has its own of one of them never takes it."""
+
 READING, WRITING, CLOSED = State.READING, State.WRITING, State.CLOSED
 EOF, FINISHING, PAUSED, BACKPRESSURE = (hold.value for hold in Hold)
 
@@ -58,20 +62,26 @@ class ConnectionFSM:
     Methods `on_exit_<state>` and `on_enter_<state>` of a subclass are called with no arguments before and after each
     transition, also where the state follows itself, as `transitions` does. What such a method does to the machine
     stands: a machine that was closed in one of them stays closed.
+
+    `usual_bytes` and `turn_bytes` are for the loop's short way. The first is how long an answer may be that needs no second
+    look, 0 where every transition has to go through the methods. The second is that much while the loop waits for the
+    answer to what it has just delivered, and 0 again as soon as there is one, or anything else has happened.
     """
 
     __slots__ = (
-        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_leaving", "_low_bytes", "_observer", "_quick_bytes", "_watched",
-        "close_reason", "limits", "lingered_bytes", "outbox", "received_bytes", "since_s", "state",
+        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_leaving", "_low_bytes", "_observer", "_watched", "close_reason",
+        "limits", "lingered_bytes", "outbox", "received_bytes", "since_s", "state", "turn_bytes", "usual_bytes",
     )  # fmt: skip
 
     _hooks: ClassVar[Mapping[str, Hook]] = {}
+    _changed: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - what a subclass may say is not ours to know
         """Collect the hooks once, so that a machine without any pays nothing for them."""
         super().__init_subclass__(**kwargs)
         names = (f"on_{moment}_{state}" for moment in ("enter", "exit") for state in State)
         cls._hooks = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
+        cls._changed = any(getattr(cls, name) is not getattr(ConnectionFSM, name) for name in SHORTENED)
 
     def __init__(self, *, limits: Limits = DEFAULT, now_s: float = 0.0) -> None:
         """Begin in `accepted`, with an empty outbox and nothing held."""
@@ -82,14 +92,19 @@ class ConnectionFSM:
         self.lingered_bytes = 0
         self.close_reason: CloseReason | None = None
         self._holds = 0
-        self._high_bytes = self._quick_bytes = limits.outbox_high_bytes
+        self._high_bytes = limits.outbox_high_bytes
         self._low_bytes = limits.outbox_low_bytes
         self._born_s = self.since_s = now_s
         self._finisher: Who | None = None
         self._fin_sent = False
         self._leaving = False
         self._observer: Observer | None = None
-        self._watched = bool(self._hooks)
+        self._watched = self._changed or bool(self._hooks)
+        self._choose_way()
+
+    def _choose_way(self) -> None:
+        self.turn_bytes = 0
+        self.usual_bytes = 0 if self._watched else min(self._high_bytes, self.limits.outbox_cap_bytes)
 
     # The one door.
 
@@ -104,6 +119,7 @@ class ConnectionFSM:
         destination = ARROWS[origin].get(event)
         if destination is None:
             raise self._illegal(event)
+        self.turn_bytes = 0
         if self._hooks and not self._leave(origin):
             return
         self.state = destination
@@ -214,10 +230,11 @@ class ConnectionFSM:
         """
         outbox = self.outbox
         size_bytes = len(data)
-        if self.state is USUAL and not self._watched and not outbox.sealed and 0 < size_bytes <= self._quick_bytes:
+        if self.state is USUAL and not outbox.sealed and 0 < size_bytes <= self.usual_bytes:
             outbox.front = data
             outbox.size_bytes = size_bytes
             self.since_s = now_s
+            self.turn_bytes = 0
             self.state = REPLIED
             return False
         return self._enqueue(data, size_bytes, now_s)
@@ -249,7 +266,7 @@ class ConnectionFSM:
             self.abort(who=who)
         elif self.state is not CLOSED and not self._holds & FINISHING:
             self._finisher = who
-            self.outbox.sealed = True
+            self._seal()
             self._hold(FINISHING, now_s)
             self._finish_if_nothing_is_owed()
 
@@ -257,9 +274,13 @@ class ConnectionFSM:
         """Queue the end of the outgoing stream behind what is queued; receiving goes on. Once is enough."""
         if self.state is State.ACCEPTED:
             raise self._illegal(Event.ENQUEUE)
-        self.outbox.sealed = True
+        self._seal()
         if self._holds & EOF and not self.outbox.size_bytes:
             self.close(now_s)
+
+    def _seal(self) -> None:
+        self.outbox.sealed = True
+        self.turn_bytes = 0
 
     def abort(self, error: BaseException | None = None, *, who: Who = Who.APPLICATION) -> None:
         """Give the connection up now; what is queued is lost, and counted in the close reason.
@@ -290,7 +311,7 @@ class ConnectionFSM:
         if not 0 <= low_bytes <= high_bytes:
             raise LimitError("low_bytes", low_bytes, f"between 0 and high_bytes, {high_bytes}")
         self._high_bytes, self._low_bytes = high_bytes, low_bytes
-        self._quick_bytes = min(high_bytes, self.limits.outbox_cap_bytes)
+        self._choose_way()
         return self.outbox.size_bytes > high_bytes and self._press()
 
     def _press(self) -> bool:
@@ -337,30 +358,6 @@ class ConnectionFSM:
             if outbox.sealed:
                 self._after_last_byte(now_s)
         return bool(eased)
-
-    def pass_on(self, send: Callable[[Buffer], int], now_s: float = 0.0) -> bool:
-        """Do `flush`, `send` and `sent` in one for the usual answer: one chunk, on a connection that holds nothing.
-
-        Gives True if the kernel took it whole: then the connection is where it was before it answered, with the same
-        interest. False means that there is more to do: if `wants_write` still, offer the rest when the socket is
-        writable, or, where nothing could be passed on this way, by `flush` and `sent`. `send` may raise; then it is as
-        if it had raised between `flush` and `sent`.
-        """
-        outbox = self.outbox
-        front = outbox.front
-        if self.state is not REPLIED or self._holds or self._watched or outbox.sealed or outbox.rest or front is None:
-            return False
-        self.state = OFFERED
-        taken_bytes = send(front)
-        if taken_bytes != outbox.size_bytes:
-            self.sent(taken_bytes, now_s)
-            return False
-        outbox.front = None
-        outbox.size_bytes = 0
-        outbox.taken_bytes += taken_bytes
-        self.since_s = now_s
-        self.state = TAKEN
-        return True
 
     def _ease(self) -> bool:
         low_enough = self.outbox.size_bytes <= self._low_bytes
@@ -467,7 +464,8 @@ class ConnectionFSM:
     def observe(self, observer: Observer | None) -> None:
         """Have `observer(fsm, origin, event)` called after each transition, once the state is the new one; None ends that."""
         self._observer = observer
-        self._watched = bool(self._hooks) or observer is not None
+        self._watched = self._changed or bool(self._hooks) or observer is not None
+        self._choose_way()
 
     def explain(self, now_s: float | None = None) -> str:
         """Say in a sentence what the connection is doing and what it waits for; with `now_s` also for how long."""

@@ -46,6 +46,7 @@ class Gate:
             rest = self._handshake.feed(data)
         except HandshakeFailed as error:
             link.fsm.abort(error, who=Who.PEER)
+            link.touch()
             return
         if rest is not None:
             link.begin(self._factory())

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fsmserver.core.connection import ConnectionFSM
 from fsmserver.core.reasons import AGAIN, ErrnoClass, Who, classify
-from fsmserver.core.states import Interest
+from fsmserver.core.states import Interest, State
 from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE, Address, ListeningSocket, Socket
 from fsmserver.runtime.timers import NEVER_TICK
 from fsmserver.runtime.transport import Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fsmserver.runtime.scheduler import Scheduler
 
 FIRST_RECEIVE_BYTES: Final = 448
@@ -41,8 +43,8 @@ class Link:
     """A connection in the scheduler's care."""
 
     __slots__ = (
-        "_buffered", "_receive_bytes", "armed_tick", "fd", "fsm", "jobs", "number", "peername", "protocol", "registered",
-        "scheduler", "sock", "touched", "transport",
+        "_buffered", "_shared", "armed_tick", "data_received", "fd", "fsm", "jobs", "number", "peername", "protocol", "receive_bytes",
+        "registered", "scheduler", "sock", "touched", "transport",
     )  # fmt: skip
 
     def __init__(self, scheduler: Scheduler, sock: Socket, peername: Address, fsm: ConnectionFSM, number: int) -> None:
@@ -59,8 +61,10 @@ class Link:
         self.touched = False
         self.armed_tick = NEVER_TICK
         self.jobs = 0
-        self._receive_bytes = min(FIRST_RECEIVE_BYTES, fsm.limits.read_budget_bytes)
+        self.receive_bytes = min(FIRST_RECEIVE_BYTES, fsm.limits.read_budget_bytes)
+        self.data_received: Callable[[bytes], object] | None = None
         self._buffered = False
+        self._shared = False
 
     @property
     def name(self) -> str:
@@ -71,13 +75,39 @@ class Link:
         """Call `protocol` from now on; one with `get_buffer` is a `BufferedProtocol`."""
         self.protocol = protocol
         self._buffered = hasattr(protocol, "get_buffer")
+        self.data_received = None if self._buffered else getattr(protocol, "data_received", None)
+        self._choose_way()
 
     def begin(self, protocol: object) -> None:
         """Open the connection and introduce the protocol."""
         self.set_protocol(protocol)
         self.fsm.open(self.scheduler.now_s)
         self.call_protocol("connection_made", self.transport)
+        self._choose_way()
         self.touch()
+
+    def share(self) -> None:
+        """Let the application have the socket: it may close it, so from now on nothing is done by the bare descriptor."""
+        self._shared = True
+        self._choose_way()
+
+    def _choose_way(self) -> None:
+        """Have the loop serve it by its short way while it is open and the poller watches it for reading alone.
+
+        That this means `reading`, with nothing held, is so whenever it is settled: `interest` says it.
+        """
+        if self.registered == NOWHERE:
+            return  # by now the place may be another's
+        scheduler, fsm = self.scheduler, self.fsm
+        short = (
+            self.registered == READ
+            and fsm.state is not State.ACCEPTED
+            and not fsm.outbox.sealed
+            and self.data_received is not None
+            and scheduler.eager_writes
+            and not self._shared
+        )
+        scheduler.usual[self.fd] = self if short else None
 
     def deliver(self, data: bytes) -> None:
         """Give the protocol bytes that are here already; the machine has counted them."""
@@ -96,42 +126,32 @@ class Link:
     # What the poller reported.
 
     def readable(self) -> None:
-        """Receive once, up to the budget, and deliver it: the usual event, and the only one that has to be fast."""
+        """Receive once, up to the budget, and deliver it: what the scheduler's short way does for a plain connection."""
         if not self.registered & READ:
             return  # another callback of this round has held it since
         if self._buffered:
             self._receive_into()
             return
         try:
-            data = self.sock.recv(self._receive_bytes)  # type: ignore[union-attr] # a registered link has its socket
+            data = self.sock.recv(self.receive_bytes)  # type: ignore[union-attr] # a registered link has its socket
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self.lose(error)
             return
         if not data:
-            self._end_of_stream()
+            self.end_of_stream()
             return
-        if len(data) == self._receive_bytes:
-            self._receive_bytes = min(4 * len(data), self.fsm.limits.read_budget_bytes)
-        scheduler, fsm = self.scheduler, self.fsm
-        if fsm.receive(data, scheduler.now_s):
-            self.touched = True  # settled here, as soon as the protocol has returned
-            try:
-                self.protocol.data_received(data)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
-                self.blame(error)
-            try:
-                if self.registered == READ and scheduler.eager_writes and fsm.pass_on(self.sock.send, scheduler.now_s):  # type: ignore[union-attr] # as above
-                    self.touched = False  # the usual answer: one send, and all is as it was before
-                    return
-            except OSError as error:
-                self._not_sent(error)
-            self.settle()
-        elif fsm.closed:
+        if len(data) == self.receive_bytes:
+            self.expect_more()
+        if self.fsm.receive(data, self.scheduler.now_s):
+            self.call_protocol("data_received", data)
+        elif self.fsm.closed:
             self.touch()
+
+    def expect_more(self) -> None:
+        """Receive more at a time from now on: what came has filled what there was for it."""
+        self.receive_bytes = min(4 * self.receive_bytes, self.fsm.limits.read_budget_bytes)
 
     def _receive_into(self) -> None:
         buffer = self._get_buffer() if not self.fsm.closing else bytearray(FIRST_RECEIVE_BYTES)
@@ -145,7 +165,7 @@ class Link:
             self.lose(error)
             return
         if not count_bytes:
-            self._end_of_stream()
+            self.end_of_stream()
         elif self.fsm.receive(range(count_bytes), self.scheduler.now_s):
             self.call_protocol("buffer_updated", count_bytes)
         elif self.fsm.closed:
@@ -163,7 +183,8 @@ class Link:
             return None
         return None if self.fsm.closed else buffer  # it may have been aborted in there
 
-    def _end_of_stream(self) -> None:
+    def end_of_stream(self) -> None:
+        """Say that the peer will send no more."""
         fsm, now_s = self.fsm, self.scheduler.now_s
         delivers = not fsm.closing
         fsm.eof(now_s, half_open=True)
@@ -230,12 +251,13 @@ class Link:
             else:
                 taken_bytes = self.sock.sendmsg(chunks)  # type: ignore[union-attr]
         except OSError as error:
-            self._not_sent(error)
+            self.not_sent(error)
         else:
             if fsm.sent(taken_bytes, self.scheduler.now_s):
                 self.scheduler.eased.append(self)
 
-    def _not_sent(self, error: OSError) -> None:
+    def not_sent(self, error: OSError) -> None:
+        """Say that the kernel took nothing: for now, or, if the socket failed, for ever."""
         if error.errno in AGAIN:
             self.fsm.sent(0, self.scheduler.now_s)
         else:
@@ -277,6 +299,7 @@ class Link:
         if self.registered != interest:
             scheduler.poller.change(self.fd, interest)
             self.registered = interest.value
+        self._choose_way()
         scheduler.deadlines.arm(self, fsm.due()[1])
 
     def expire_if_due(self) -> None:
@@ -331,7 +354,7 @@ class Link:
         try:
             self.call_protocol("connection_lost", None if self.fsm.all_sent else reason.error)
         finally:  # SystemExit passes through here
-            self.protocol = None
+            self.protocol = self.data_received = None
             self.sock = None
             with suppress(OSError):
                 if reason.with_reset:

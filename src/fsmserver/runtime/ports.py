@@ -61,6 +61,16 @@ class Socket(Protocol):
         """Choose blocking calls or EAGAIN."""
 
 
+class Calls(Protocol):
+    """The two system calls of the usual message, by descriptor: the module `os` has them."""
+
+    def read(self, fd: int, length: int, /) -> bytes:
+        """Receive at most `length` bytes; empty at the end of the stream."""
+
+    def write(self, fd: int, data: bytes, /) -> int:
+        """Offer bytes to the kernel; give how many it took."""
+
+
 class ListeningSocket(Protocol):
     """A non-blocking socket that listens."""
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import socket
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from fsmserver.core.connection import ConnectionFSM
+from fsmserver.core.connection import OFFERED, REPLIED, TAKEN, ConnectionFSM
 from fsmserver.core.limits import DEFAULT, Limits
 from fsmserver.core.outbox import Outbox
 from fsmserver.core.states import Interest
@@ -26,7 +27,7 @@ from fsmserver.runtime.journal import Journal
 from fsmserver.runtime.link import Link, close_quietly
 from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import make_poller
-from fsmserver.runtime.ports import READABLE, Address, Clock, Poller, Socket, Waker
+from fsmserver.runtime.ports import READABLE, Address, Calls, Clock, Poller, Socket, Waker
 from fsmserver.runtime.statistics import COUNTED, Counts, Statistics
 from fsmserver.runtime.timers import Deadlines, Handle, Timers
 from fsmserver.runtime.waker import SocketWaker
@@ -91,6 +92,7 @@ class Scheduler:
         poller: Poller | None = None,
         clock: Clock | None = None,
         waker: Waker | None = None,
+        calls: Calls = os,
         limits: Limits = DEFAULT,
         eager_writes: bool = True,
         exceptional: Exceptional = "discard",
@@ -102,7 +104,8 @@ class Scheduler:
         """Make a loop. It owns the poller and the waker, and closes them in `close()`.
 
         With `eager_writes=False` replies wait for the writable set, as in the select tutorials. `watcher` is told of
-        every transition, `on_round` of every round. `handshake` makes what each connection goes through before it is
+        every transition, `on_round` of every round. `calls` has `read` and `write` by descriptor: the module `os`, or what
+        stands in for it. `handshake` makes what each connection goes through before it is
         open; without it connections are open at once.
         """
         self.poller: Poller = make_poller() if poller is None else poller
@@ -115,6 +118,7 @@ class Scheduler:
         self.now_s = self.clock()
         self.most_connections = connection_limit(limits.connections, self.poller.ceiling)
         self.links: dict[int, Link] = {}  # by descriptor
+        self.usual: list[Link | None] = []  # by descriptor: those that the short way is for
         self.listeners: list[Listener] = []
         self.touched: list[Link] = []
         self.eased: list[Link] = []
@@ -132,41 +136,26 @@ class Scheduler:
         self._closing: deque[Link | Listener] = deque()
         self._last_number = 0
         self._executor: ThreadPoolExecutor | None = None
+        self._read, self._write = calls.read, calls.write
         self._waker: Waker = SocketWaker() if waker is None else waker
+        self._sources: dict[int, Any] = {}
         mailbox = _Mailbox(self._waker, self._collect_mail)
-        self._sources: dict[int, Any] = {mailbox.fd: mailbox}
-        self.poller.add(mailbox.fd, Interest.READ)
+        self._watch(mailbox.fd, mailbox, Interest.READ)
 
     # One round.
 
     def round(self, longest_s: float = LONGEST_WAIT_S) -> None:
         """Wait for the nearest of readiness, deadline, call and `longest_s`, and handle all there is."""
-        clock, touched, eased, slow_s = self.clock, self.touched, self.eased, self.limits.slow_callback_s
-        find = self._sources.get
-        if touched:
+        if self.touched:
             self._settle()  # who wrote between two rounds
-        events = self.poller.wait(self._wait_s(longest_s))
         self.counts.rounds += 1
-        self.now_s = now_s = clock()
+        events = self.poller.wait(self._wait_s(longest_s))
+        self.now_s = self.clock()
         if self._on_round is not None:
             self._show(events)
-        for fd, readiness in events:
-            source = find(fd)
-            if source is None:
-                self.counts.stale += 1
-                continue
-            self.current = source
-            if readiness == READABLE:
-                source.readable()
-            else:
-                source.ready(readiness)
-            if touched or eased:
-                self._settle()
-            self.now_s = after_s = clock()
-            if after_s - now_s > slow_s:
-                self._name_slow(after_s - now_s)
-            now_s = after_s
-        self.current = None
+        if events:
+            self._serve(events)
+        now_s = self.now_s
         if self._soon or self.deadlines.next_s <= now_s or self._timers.next_s <= now_s:
             self._run_due()
         if self.accepting:
@@ -174,11 +163,95 @@ class Scheduler:
         if self._closing:
             self._perform_closes()
 
+    def _serve(self, events: Iterable[tuple[int, int]]) -> None:  # noqa: PLR0912, PLR0915 - in one piece, for the reason given
+        """Serve all that is ready.
+
+        The short way is here, in one piece, since Python's calls are what it costs: bytes come to a connection that
+        holds and owes nothing, the protocol answers with one write, and the kernel takes it whole. Its states are those
+        that `core.connection` looked up in the table. Whatever else happens goes on by the methods, from where it is.
+        """
+        clock, read, write, usual, find = self.clock, self._read, self._write, self.usual, self._sources.get
+        touched, eased, slow_s, now_s = self.touched, self.eased, self.limits.slow_callback_s, self.now_s
+        look_s = now_s + slow_s  # before this nothing can have been slow
+        for fd, readiness in events:
+            try:
+                link = usual[fd]
+            except IndexError:  # no descriptor that we watched was ever so high
+                link = None
+            if link is None or readiness != READABLE or not (usual_bytes := link.fsm.usual_bytes):
+                source = find(fd)
+                if source is None:
+                    self.counts.stale += 1
+                    continue
+                self.current = source
+                source.ready(readiness)
+            else:
+                self.current = link
+                try:
+                    data = read(fd, link.receive_bytes)
+                except (BlockingIOError, InterruptedError):
+                    continue
+                except OSError as error:
+                    link.lose(error)
+                else:
+                    if data:
+                        size_bytes = len(data)
+                        if size_bytes == link.receive_bytes:
+                            link.expect_more()
+                        fsm = link.fsm
+                        fsm.received_bytes += size_bytes
+                        fsm.since_s = now_s
+                        fsm.turn_bytes = usual_bytes
+                        deliver = link.data_received
+                        try:
+                            deliver(data)  # type: ignore[misc] # a usual link has one
+                        except (SystemExit, KeyboardInterrupt):
+                            raise
+                        except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
+                            link.blame(error)
+                        if fsm.state is not REPLIED:
+                            fsm.turn_bytes = 0
+                        elif touched:
+                            link.touch()
+                        else:
+                            outbox = fsm.outbox
+                            try:
+                                taken_bytes = write(fd, outbox.front)  # type: ignore[arg-type] # the answer
+                            except OSError as error:
+                                fsm.state = OFFERED
+                                link.not_sent(error)
+                                link.touch()
+                            else:
+                                if taken_bytes == outbox.size_bytes:
+                                    outbox.front = None
+                                    outbox.size_bytes = 0
+                                    outbox.taken_bytes += taken_bytes
+                                    fsm.state = TAKEN
+                                else:
+                                    fsm.state = OFFERED
+                                    fsm.sent(taken_bytes, now_s)
+                                    link.touch()
+                    else:
+                        link.end_of_stream()
+            if touched or eased:
+                self._settle()
+            self.now_s = after_s = clock()
+            if after_s > look_s:
+                if after_s - now_s > slow_s:
+                    self._name_slow(after_s - now_s)
+                look_s = after_s + slow_s
+            now_s = after_s
+        self.current = None
+
     def _wait_s(self, longest_s: float) -> float:
-        if self._soon or self._closing or self.touched:  # mail rings: its byte ends the wait
+        if self._soon or self._closing:  # mail rings: its byte ends the wait
             return 0.0
-        nearest_s = min(self.deadlines.next_s, self._timers.next_s) - self.clock()
-        return min(longest_s, LONGEST_WAIT_S, max(0.0, nearest_s))
+        nearest_s, timer_s = self.deadlines.next_s, self._timers.next_s
+        wait_s = (min(timer_s, nearest_s)) - self.clock()
+        # Comparisons, since each call of min() or max() costs what four of them do.
+        if wait_s > longest_s or wait_s > LONGEST_WAIT_S:
+            return min(longest_s, LONGEST_WAIT_S)
+        return wait_s if wait_s > 0.0 else 0.0  # noqa: FURB136 - see above
 
     def _settle(self) -> None:
         for link in self.touched:
@@ -268,8 +341,13 @@ class Scheduler:
     def listen(self, listener: Listener) -> None:
         """Watch a listener from now on."""
         self.listeners.append(listener)
-        self._sources[listener.fd] = listener
-        self.poller.add(listener.fd, listener.interest)
+        self._watch(listener.fd, listener, listener.interest)
+
+    def _watch(self, fd: int, source: Any, interest: Interest) -> None:  # noqa: ANN401 - a link, a listener or the mailbox
+        if fd >= len(self.usual):
+            self.usual += [None] * (fd + 1 - len(self.usual))
+        self._sources[fd] = source
+        self.poller.add(fd, interest)
 
     def follow_listener(self, listener: Listener) -> None:
         """Watch a listener as its state wants; when it is over, forget it and close it at the end of the round."""
@@ -341,9 +419,9 @@ class Scheduler:
         former = self.links.get(link.fd)
         if former is not None:
             self._disown(former)
-        self.poller.add(link.fd, fsm.interest)
+        self._watch(link.fd, link, fsm.interest)
         link.registered = fsm.interest.value
-        self._sources[link.fd] = self.links[link.fd] = link
+        self.links[link.fd] = link
         self.deadlines.arm(link, fsm.due()[1])
         self.counts.accepted += 1
         return link
@@ -357,6 +435,7 @@ class Scheduler:
     def retire(self, link: Link) -> None:
         """Forget a closed connection at once; it is buried at the end of the round."""
         self.poller.remove(link.fd)
+        self.usual[link.fd] = None
         del self._sources[link.fd]
         del self.links[link.fd]
         self.deadlines.disarm(link)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from fsmserver.core.connection import REPLIED
 from fsmserver.core.errors import IllegalTransition, LimitError, OutboxOverflow, OutboxSealed
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ DEFAULT_HIGH_BYTES: Final = 64 * 1024
 class Transport:
     """One connection as its protocol sees it."""
 
-    __slots__ = ("_link",)
+    __slots__ = ("_fsm", "_link")
 
     def __init__(self, link: Link) -> None:
         """Speak for `link`."""
         self._link = link
+        self._fsm = link.fsm
 
     # Writing.
 
@@ -43,17 +45,27 @@ class Transport:
             RuntimeError: `write_eof` was called before.
 
         """
+        fsm = self._fsm
         if type(data) is not bytes:
             data = _as_bytes(data)
+        size_bytes = len(data)
+        if data and size_bytes <= fsm.turn_bytes:  # the loop's short way: it sends when this callback returns
+            outbox = fsm.outbox
+            outbox.front = data
+            outbox.size_bytes = size_bytes
+            fsm.turn_bytes = 0
+            fsm.state = REPLIED
+        else:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         link = self._link
         try:
             over = link.fsm.enqueue(data, link.scheduler.now_s)
         except (OutboxSealed, IllegalTransition, OutboxOverflow) as error:
             self._refuse(error)
             return
-        if not link.touched:
-            link.touched = True
-            link.scheduler.touched.append(link)
+        link.touch()
         if over:
             link.call_protocol("pause_writing")
 
@@ -152,6 +164,7 @@ class Transport:
             return default if self._link.peername is None else self._link.peername
         sock = self._link.sock
         if sock is not None and name == "socket":
+            self._link.share()
             return sock
         if sock is not None and name == "sockname":
             return sock.getsockname()

@@ -406,7 +406,7 @@ def _form_of_link(world: World, link: Link, watched: int, now_s: float) -> list[
     form = [STATES[fsm.state], int(now_s - fsm.since_s), *MACHINE(fsm)]
     form += (fsm.received_bytes if fsm.state is State.ACCEPTED else 0, outbox.size_bytes, len(outbox.front or b""), len(outbox.rest))
     form += map(len, outbox.rest)
-    form += divmod(link._receive_bytes, 256)  # noqa: SLF001
+    form += divmod(link.receive_bytes, 256)
     form += (link.registered + 1, link.touched, link.jobs, watched, fd in poller.inputs, fd in poller.outputs)
     form.append(NEVER if link.armed_tick == NEVER_TICK else int(link.armed_tick * TICK_S - now_s) + LATE_TICKS)
     form.append(world.overdue.get(link.number, 0))

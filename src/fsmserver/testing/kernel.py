@@ -6,7 +6,7 @@ elsewhere and hold bare `Stream` ends, which `connect` gives. Time is virtual: i
 
     kernel = SimKernel()
     poller = make_poller("epoll", kernel.system)
-    scheduler = Scheduler(poller=poller, clock=kernel.clock, waker=SocketWaker(kernel.socketpair))
+    scheduler = Scheduler(poller=poller, clock=kernel.clock, waker=SocketWaker(kernel.socketpair), calls=kernel)
     scheduler.listen(Listener(scheduler, kernel.listen(("192.0.2.9", 8008)), Echo))
     peer = kernel.connect(("192.0.2.9", 8008))
     peer.send(b"hello")
@@ -215,6 +215,47 @@ class SimKernel:
         return bits | self.spurious.pop(fd, 0) if self.spurious else bits
 
     # Sockets of the process.
+
+    def read(self, fd: int, length: int, /) -> bytes:
+        """Receive by descriptor, as `os.read` does.
+
+        Raises:
+            OSError: what `recv` would say; EBADF for a descriptor that is no socket.
+
+        """
+        owner = self.open.get(fd)
+        stream = None if owner is None else owner.stream
+        if stream is None or self.rules or not stream.plain or not 0 < len(stream.unread) <= length:
+            return self._socket(fd).recv(length)
+        data: bytes = stream.unread  # the usual case: all that there is
+        stream.unread = b""
+        if stream.peer.unsent:
+            stream.peer.push()
+        if self.log is not None:
+            self.log.append((self.now_us, "recv", fd, len(data)))
+        return data
+
+    def write(self, fd: int, data: bytes, /) -> int:
+        """Send by descriptor, as `os.write` does.
+
+        Raises:
+            OSError: what `send` would say; EBADF for a descriptor that is no socket.
+
+        """
+        owner = self.open.get(fd)
+        stream = None if owner is None else owner.stream
+        if stream is None or self.rules or not stream.plain or type(data) is not bytes:
+            return self._socket(fd).send(data)
+        count_bytes: int = stream.send(data)
+        if self.log is not None:
+            self.log.append((self.now_us, "send", fd, count_bytes))
+        return count_bytes
+
+    def _socket(self, fd: int) -> SimSocket:
+        owner = self.open.get(fd)
+        if not isinstance(owner, SimSocket):
+            raise os_error(errno.EBADF)
+        return owner
 
     def open_socket(
         self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0, fileno: int | None = None

@@ -8,6 +8,7 @@ thread goes on with the real ones. At the end all is as it was, whatever happene
 | `socket` | `socket` (a class: `isinstance` and subclasses work), `socketpair`, `getaddrinfo`; so `create_connection`, `create_server` |
 | `select` | `select`, `poll`, `epoll` |
 | `selectors` | what `SelectSelector`, `PollSelector` and `EpollSelector` took from `select` at import; `DefaultSelector` |
+| `os` | `read` and `write` on a descriptor that the kernel has; on every other one they are the real ones |
 | `time` | `monotonic`, `monotonic_ns`, `time`, `time_ns`; `sleep`, which lets virtual time pass |
 
 What is looked up through the module is replaced, and nothing else. So not covered are:
@@ -16,7 +17,7 @@ What is looked up through the module is replaced, and nothing else. So not cover
   `importlib.reload`), or have it say `socket.socket`;
 - defaults that were taken before, as in `def __init__(self, clock=time.monotonic)`;
 - other threads, and so executors: they have real sockets and real time, and cannot end a simulated wait;
-- a simulated descriptor given to anything but the calls above: `os.read`, `os.dup`, `socket.fromfd`, `signal.set_wakeup_fd`,
+- a simulated descriptor given to anything but the calls above: `os.dup`, `socket.fromfd`, `signal.set_wakeup_fd`,
   `ssl.SSLContext.wrap_socket`. It is a number only, and some file of this process may have the same one;
 - waiting inside a call: what would block raises `WouldBlock`, with a time-out too. A connection is made at once or refused;
 - edge-triggered and one-shot epoll, kqueue, datagrams, names of hosts other than `localhost`;
@@ -25,6 +26,7 @@ What is looked up through the module is replaced, and nothing else. So not cover
 
 from __future__ import annotations
 
+import os
 import select
 import selectors
 import socket
@@ -104,6 +106,8 @@ def _replacements(kernel: SimKernel, thread: int) -> Iterator[tuple[Any, str, An
             best = found
             yield found, "_selector_cls", staticmethod(_for_thread(thread, ours, found._selector_cls))  # noqa: SLF001 - no other way in
     yield selectors, "DefaultSelector", best
+    yield here(_by_descriptor(kernel, kernel.read, os.read), os, "read")
+    yield here(_by_descriptor(kernel, kernel.write, os.write), os, "write")
     yield here(kernel.clock, time, "monotonic")
     yield here(lambda: kernel.now_us * NANOSECONDS_A_MICROSECOND, time, "monotonic_ns")
     yield here(lambda: EPOCH_S + kernel.clock(), time, "time")
@@ -118,6 +122,13 @@ def _for_thread(thread: int, ours: Callable[..., Any], theirs: Callable[..., Any
         function = ours if threading.get_ident() == thread else theirs
         assert function is not None, "this system has no such function"
         return function(*arguments, **options)
+
+    return call
+
+
+def _by_descriptor(kernel: SimKernel, ours: Callable[..., Any], theirs: Callable[..., Any]) -> Callable[..., Any]:
+    def call(fd: int, what: Any, /) -> Any:
+        return (ours if fd in kernel.open else theirs)(fd, what)
 
     return call
 
