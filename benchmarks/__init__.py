@@ -1,0 +1,1 @@
+"""What a message costs, here and elsewhere: `python -m benchmarks` and `python -m benchmarks.instructions`."""

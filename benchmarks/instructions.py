@@ -1,0 +1,188 @@
+"""Count the user-space instructions that a server executes for a message, with no kernel, network or neighbour in it.
+
+    python -m benchmarks.instructions [--servers NAME,NAME] [--workloads b,f]    prints a table
+    python -m benchmarks.instructions --made-of                                  and where they are executed
+    python -m benchmarks.instructions --check       compares with record.json: status 1 if one is more than 3 % higher
+    python -m benchmarks.instructions --accept      writes what it counted to record.json
+
+A server runs under callgrind (Debian: valgrind) with shim.c preloaded, which plays its clients in memory. Counting begins
+after a warm-up and ends at a message, so neither start nor end is in it; the shim's own instructions are taken out. The
+same code gives the same count, to the instruction or nearly: hashing and addresses are not random here, and the
+monotonic clock is the shim's. Another Python, C library or compiler gives others, so the record says which it was made with,
+and comparing with a record of another is refused.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.build import built
+from benchmarks.servers import COUNTED, TRACED, command
+
+RECORD = Path(__file__).with_name("record.json")
+TOLERANCE = 0.03
+LONGEST_S = 120
+
+
+class Shape(NamedTuple):
+    """What the shim's clients do; `messages` are counted."""
+
+    words: str
+    connections: int = 100
+    size: int = 64
+    outstanding: int = 1
+    churn: int = 0
+    idle: int = 0
+    messages: int = 4000
+    warm_up: int = 2000
+
+    def environment(self) -> dict[str, str]:
+        return {f"SHIM_{name.upper()}": str(value) for name, value in self._asdict().items() if name != "words"}
+
+
+SHAPES = {
+    "a": Shape("1 x 64 B, ping-pong", connections=1),
+    "b": Shape("100 x 64 B"),
+    "c": Shape("1,000 x 1 KiB", connections=1000, size=1024, messages=5000, warm_up=5000),
+    "d": Shape("10 x 64 KiB", connections=10, size=65536),
+    "e": Shape("100 x 64 B, 16 outstanding", outstanding=16, messages=32000, warm_up=32000),
+    "f": Shape("connect, one message, close", churn=1, messages=1000, warm_up=500),
+    "g": Shape("2,000 idle + 100 x 64 B", idle=2000),
+    "i": Shape("100 x 64 B, trace on"),
+}
+RECORDED = {"fsmserver": "abcdefi"}
+"""What the record holds: the others' figures are not ours to keep."""
+
+
+class Count(NamedTuple):
+    """Instructions a message, and where they were executed, by object file."""
+
+    total: float
+    by_object: dict[str, float]
+
+
+def count(name: str, workload: str, paths: dict[str, str]) -> Count:
+    """Run one server through one workload."""
+    shape = SHAPES[workload]
+    variant = TRACED if workload == "i" else name
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "callgrind"
+        callgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
+        callgrind += ["--compress-strings=no", "--compress-pos=no"]
+        environment = os.environ | shape.environment() | {"LD_PRELOAD": paths["shim"], "PYTHONHASHSEED": "0"}
+        said = run(["setarch", "-R", *callgrind, *command(variant, paths)], environment)
+        if f"shim: {shape.messages} messages" not in said:
+            raise SystemExit(f"{variant} did not get through workload {workload}:\n{said[-2000:]}")
+        return per_message(out.read_text(), shape.messages)
+
+
+def run(words: list[str], environment: dict[str, str]) -> str:
+    """Run a program to its end, or end it; gives what it said on standard error."""
+    try:
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=LONGEST_S).stderr
+    except subprocess.TimeoutExpired as error:
+        return f"it hung for {LONGEST_S} s\n{error.stderr or ''}"
+
+
+def per_message(profile: str, messages: int) -> Count:
+    """Add up a callgrind profile by object file. The line after each `calls=` is inclusive, and belongs to the callee."""
+    by_object: dict[str, int] = {}
+    where, inclusive = "", False
+    for line in profile.splitlines():
+        if line.startswith("ob="):
+            where = Path(line[3:]).name
+        elif line.startswith("calls="):
+            inclusive = True
+        elif re.match(r"\d", line):
+            if not inclusive:
+                by_object[where] = by_object.get(where, 0) + int(line.split()[1])
+            inclusive = False
+    shares = {name: value / messages for name, value in by_object.items() if name != "shim.so"}
+    return Count(sum(shares.values()), shares)
+
+
+def made_with() -> dict[str, str]:
+    """Name what the counts depend on besides the code."""
+    return {"python": f"{platform.python_implementation()} {platform.python_version()}", "libc": "-".join(platform.libc_ver())}
+
+
+def complaints(record: dict[str, Any], counts: dict[str, dict[str, float]]) -> list[str]:
+    """Say, a sentence each, what costs more than the record allows."""
+    found = []
+    for name, workloads in counts.items():
+        for workload, now in workloads.items():
+            before = record["instructions"].get(name, {}).get(workload)
+            if before is None:
+                found.append(f"{name} has no record in workload {workload}: --accept writes one.")
+            elif now > before * (1 + TOLERANCE):
+                found.append(
+                    f"{name} executes {now:,.0f} instructions a message in workload {workload}, {now / before - 1:.1%} more than the"
+                    f" {before:,.0f} of the record; at most {TOLERANCE:.0%} is allowed."
+                )
+    return found
+
+
+def check(counts: dict[str, dict[str, float]], record: dict[str, Any]) -> int:
+    """Compare with the record, and give the exit status."""
+    if record["made_with"] != made_with():
+        print(f"The record was made with {words(record['made_with'])}, and this is {words(made_with())}: nothing can be compared.")
+        return 1
+    found = complaints(record, counts)
+    print(" ".join(found) or "No workload costs more than the record allows.")
+    return 1 if found else 0
+
+
+def words(about: dict[str, str]) -> str:
+    """Join versions to a phrase."""
+    return ", ".join(about.values())
+
+
+def measure(wanted: dict[str, str], *, made_of: bool) -> dict[str, dict[str, float]]:
+    """Count and print, a line each."""
+    counts: dict[str, dict[str, float]] = {}
+    print(f"user-space instructions a message (a connection in f), {words(made_with())}")
+    with built("shim", "loop") as paths:
+        for workload in sorted(set("".join(wanted.values()))):
+            print(f"\n{workload}: {SHAPES[workload].words}")
+            for name in (name for name, letters in wanted.items() if workload in letters):
+                found = count(name, workload, paths)
+                counts.setdefault(name, {})[workload] = round(found.total, 1)
+                print(f"  {name:<24}{found.total:>12,.0f}", flush=True)
+                for where, value in sorted(found.by_object.items(), key=lambda item: -item[1]) if made_of else ():
+                    print(f"      {where:<44}{value:>10,.0f}")
+    return counts
+
+
+def main() -> None:
+    """Run as a program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--servers", help=f"default: all, or those of the record; there are {', '.join(COUNTED)}")
+    parser.add_argument("--workloads", help="letters, such as b,f; default: b, or those of the record")
+    parser.add_argument("--made-of", action="store_true", help="say in which object files they were executed")
+    parser.add_argument("--check", action="store_true", help="compare with the record; status 1 if one is more than 3 % higher")
+    parser.add_argument("--accept", action="store_true", help="write the counts to the record")
+    options = parser.parse_args()
+    recorded = options.check or options.accept
+    names = options.servers.split(",") if options.servers else list(RECORDED if recorded else COUNTED)
+    letters = options.workloads.replace(",", "") if options.workloads else None
+    if unknown := [name for name in names if name not in COUNTED] + [letter for letter in letters or "" if letter not in SHAPES]:
+        parser.error(f"there is no {unknown[0]!r}; servers: {', '.join(COUNTED)}; workloads: {', '.join(SHAPES)}")
+    wanted = {name: letters or (RECORDED.get(name, "b") if recorded else "b") for name in names}
+    wanted = {name: which if name in RECORDED else which.replace("i", "") for name, which in wanted.items()}  # who else has a trace
+    counts = measure(wanted, made_of=options.made_of)
+    if options.check:
+        sys.exit(check(counts, json.loads(RECORD.read_text())))
+    if options.accept:
+        RECORD.write_text(json.dumps({"made_with": made_with(), "instructions": counts}, indent=1) + "\n")
+        print(f"\nwritten to {RECORD.name}")
+
+
+if __name__ == "__main__":
+    main()
