@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-FLAGS = {"shim": ["-shared", "-fPIC", "-ldl"]}
+FLAGS = {"shim": ["-shared", "-fPIC", "-ldl"], "load": ["-lm"]}
 
 
 @contextmanager
 def built(*names: str) -> Iterator[dict[str, str]]:
     """Compile `NAME.c` of each name; gives the path of each, until the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = {name: str(Path(folder) / (f"{name}.so" if name in FLAGS else name)) for name in names}
+        paths = {name: str(Path(folder) / (f"{name}.so" if name == "shim" else name)) for name in names}
         for name, path in paths.items():
             subprocess.run(["cc", "-O2", "-Wall", "-o", path, str(HERE / f"{name}.c"), *FLAGS.get(name, [])], check=True)
         yield paths
