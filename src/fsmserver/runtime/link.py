@@ -14,7 +14,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from fsmserver.core.connection import ConnectionFSM
+from fsmserver.core.connection import OFFERED, ConnectionFSM
 from fsmserver.core.reasons import AGAIN, ErrnoClass, Who, classify
 from fsmserver.core.states import Interest, State
 from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE, Address, ListeningSocket, Socket
@@ -262,6 +262,15 @@ class Link:
             self.fsm.sent(0, self.scheduler.now_s)
         else:
             self.lose(error)
+
+    def short_write(self, outcome: int | OSError) -> None:
+        """Go on where the loop's short way cannot: the kernel took less than the answer, or refused it."""
+        self.fsm.state = OFFERED
+        if isinstance(outcome, OSError):
+            self.not_sent(outcome)
+        else:
+            self.fsm.sent(outcome, self.scheduler.now_s)
+        self.touch()
 
     # Making the world follow the machine.
 

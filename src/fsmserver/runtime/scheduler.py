@@ -17,9 +17,10 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from fsmserver.core.connection import OFFERED, REPLIED, TAKEN, ConnectionFSM
+from fsmserver.core.connection import REPLIED, TAKEN, ConnectionFSM
 from fsmserver.core.limits import DEFAULT, Limits
 from fsmserver.core.outbox import Outbox
+from fsmserver.core.reasons import AGAIN
 from fsmserver.core.states import Interest
 from fsmserver.runtime.capacity import connection_limit
 from fsmserver.runtime.handshake import Gate, Handshake
@@ -33,12 +34,21 @@ from fsmserver.runtime.timers import Deadlines, Handle, Timers
 from fsmserver.runtime.waker import SocketWaker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fsmserver.runtime.trace import Watcher
 
 Exceptional: TypeAlias = Literal["discard", "inline", "close"]
 """What is done about urgent data: it is consumed and counted, comes with the rest, or closes the connection."""
+
+TIMED_EVENTS: Final = 8
+"""In a round of up to so many events each one's time is taken."""
+
+GROUP_EVENTS: Final = 16
+"""In a fuller round the time of so many is taken together, since looking at the clock costs a twentieth of a message."""
+
+TIMED_S: Final = 60.0
+"""After a group of which one was slow, each event's time is taken for so long."""
 
 LONGEST_WAIT_S: Final = 3600.0
 """select and poll do not take any number of seconds; waking once an hour costs nothing."""
@@ -86,6 +96,13 @@ class Scheduler:
     writing, and each connection's outbox.
     """
 
+    __slots__ = (
+        "__weakref__", "_closing", "_executor", "_fsm_class", "_handshake", "_last_number", "_mail", "_on_round", "_read", "_soon",
+        "_sources", "_timed_until_s", "_timers", "_wait", "_waker", "_watcher", "_write", "accepting", "clock", "closed", "counts",
+        "current", "deadlines", "eager_writes", "eased", "exceptional", "journal", "limits", "links", "listeners", "most_connections",
+        "now_s", "poller", "touched", "usual",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,
@@ -109,6 +126,7 @@ class Scheduler:
         open; without it connections are open at once.
         """
         self.poller: Poller = make_poller() if poller is None else poller
+        self._wait = self.poller.wait
         self.clock: Clock = time.monotonic if clock is None else clock
         self.limits = limits
         self.eager_writes = eager_writes
@@ -125,6 +143,7 @@ class Scheduler:
         self.accepting: list[Listener] = []
         self.deadlines = Deadlines()
         self.current: object = None
+        self._timed_until_s = -math.inf
         self.closed = False
         self._watcher = watcher
         self._on_round = on_round
@@ -146,112 +165,126 @@ class Scheduler:
 
     def round(self, longest_s: float = LONGEST_WAIT_S) -> None:
         """Wait for the nearest of readiness, deadline, call and `longest_s`, and handle all there is."""
+        clock, deadlines, timers = self.clock, self.deadlines, self._timers
         if self.touched:
             self._settle()  # who wrote between two rounds
         self.counts.rounds += 1
-        events = self.poller.wait(self._wait_s(longest_s))
-        self.now_s = self.clock()
+        if self._soon or self._closing:  # mail rings: its byte ends the wait
+            wait_s = 0.0
+        else:
+            nearest_s, timer_s = deadlines.next_s, timers.next_s
+            wait_s = (nearest_s if nearest_s < timer_s else timer_s) - clock()  # noqa: FURB136 - see below
+            # Comparisons: a call of min() or max() costs what four of them do.
+            if wait_s > longest_s or wait_s > LONGEST_WAIT_S:
+                wait_s = min(longest_s, LONGEST_WAIT_S)
+            elif wait_s < 0.0:
+                wait_s = 0.0
+        events = self._wait(wait_s)
+        self.now_s = clock()
         if self._on_round is not None:
             self._show(events)
         if events:
             self._serve(events)
-        now_s = self.now_s
-        if self._soon or self.deadlines.next_s <= now_s or self._timers.next_s <= now_s:
+        if self._soon or deadlines.next_s <= self.now_s or timers.next_s <= self.now_s:
             self._run_due()
         if self.accepting:
             self._accept()
         if self._closing:
             self._perform_closes()
 
-    def _serve(self, events: Iterable[tuple[int, int]]) -> None:  # noqa: PLR0912, PLR0915 - in one piece, for the reason given
+    def _serve(self, events: Sequence[tuple[int, int]]) -> None:  # noqa: PLR0912, PLR0915 - in one piece, for the reason given
         """Serve all that is ready.
 
         The short way is here, in one piece, since Python's calls are what it costs: bytes come to a connection that
         holds and owes nothing, the protocol answers with one write, and the kernel takes it whole. Its states are those
         that `core.connection` looked up in the table. Whatever else happens goes on by the methods, from where it is.
         """
-        clock, read, write, usual, find = self.clock, self._read, self._write, self.usual, self._sources.get
-        touched, eased, slow_s, now_s = self.touched, self.eased, self.limits.slow_callback_s, self.now_s
-        look_s = now_s + slow_s  # before this nothing can have been slow
-        for fd, readiness in events:
-            try:
-                link = usual[fd]
-            except IndexError:  # no descriptor that we watched was ever so high
-                link = None
-            if link is None or readiness != READABLE or not (usual_bytes := link.fsm.usual_bytes):
-                source = find(fd)
-                if source is None:
-                    self.counts.stale += 1
-                    continue
-                self.current = source
-                source.ready(readiness)
-            else:
-                self.current = link
+        read, write, usual, find, touched = self._read, self._write, self.usual, self._sources.get, self.touched
+        readable, replied, taken = READABLE, REPLIED, TAKEN  # a global costs three times what a local does
+        clock, now_s = self.clock, self.now_s
+        for group in (events,) if len(events) == 1 else self._groups(events):
+            for fd, readiness in group:
                 try:
-                    data = read(fd, link.receive_bytes)
-                except (BlockingIOError, InterruptedError):
+                    link = usual[fd]
+                except IndexError:  # no descriptor that we watched was ever so high
+                    link = None
+                if link is None or readiness != readable or not link.fsm.usual_bytes:
+                    self._serve_long(find(fd), readiness)
                     continue
+                self.current = link
+                receive_bytes = link.receive_bytes
+                try:
+                    data = read(fd, receive_bytes)
                 except OSError as error:
-                    link.lose(error)
+                    self._not_received(link, error)
+                    continue
+                size_bytes = len(data)
+                if size_bytes == receive_bytes:
+                    link.expect_more()
+                elif size_bytes == 0:
+                    self._ended(link)
+                    continue
+                fsm = link.fsm
+                fsm.received_bytes += size_bytes
+                fsm.since_s = now_s
+                fsm.turn_bytes = fsm.usual_bytes
+                deliver = link.data_received
+                try:
+                    deliver(data)  # type: ignore[misc] # a usual link has one
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
+                    link.blame(error)
+                if fsm.state is not replied:
+                    fsm.turn_bytes = 0
+                elif touched:
+                    link.touch()  # it did more than answer, or others have something to send too
                 else:
-                    if data:
-                        size_bytes = len(data)
-                        if size_bytes == link.receive_bytes:
-                            link.expect_more()
-                        fsm = link.fsm
-                        fsm.received_bytes += size_bytes
-                        fsm.since_s = now_s
-                        fsm.turn_bytes = usual_bytes
-                        deliver = link.data_received
-                        try:
-                            deliver(data)  # type: ignore[misc] # a usual link has one
-                        except (SystemExit, KeyboardInterrupt):
-                            raise
-                        except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
-                            link.blame(error)
-                        if fsm.state is not REPLIED:
-                            fsm.turn_bytes = 0
-                        elif touched:
-                            link.touch()
-                        else:
-                            outbox = fsm.outbox
-                            try:
-                                taken_bytes = write(fd, outbox.front)  # type: ignore[arg-type] # the answer
-                            except OSError as error:
-                                fsm.state = OFFERED
-                                link.not_sent(error)
-                                link.touch()
-                            else:
-                                if taken_bytes == outbox.size_bytes:
-                                    outbox.front = None
-                                    outbox.size_bytes = 0
-                                    outbox.taken_bytes += taken_bytes
-                                    fsm.state = TAKEN
-                                else:
-                                    fsm.state = OFFERED
-                                    fsm.sent(taken_bytes, now_s)
-                                    link.touch()
+                    outbox = fsm.outbox
+                    try:
+                        taken_bytes = write(fd, outbox.front)  # type: ignore[arg-type] # the answer
+                    except OSError as error:
+                        link.short_write(error)
                     else:
-                        link.end_of_stream()
-            if touched or eased:
-                self._settle()
+                        if taken_bytes == outbox.size_bytes:
+                            outbox.front = None
+                            outbox.size_bytes = 0
+                            outbox.taken_bytes += taken_bytes
+                            fsm.state = taken
+                            continue
+                        link.short_write(taken_bytes)
+                if touched:
+                    self._settle()
             self.now_s = after_s = clock()
-            if after_s > look_s:
-                if after_s - now_s > slow_s:
-                    self._name_slow(after_s - now_s)
-                look_s = after_s + slow_s
+            if after_s - now_s > self.limits.slow_callback_s:
+                self._name_slow_of(group, after_s - now_s)
             now_s = after_s
         self.current = None
 
-    def _wait_s(self, longest_s: float) -> float:
-        if self._soon or self._closing:  # mail rings: its byte ends the wait
-            return 0.0
-        nearest_s, timer_s = self.deadlines.next_s, self._timers.next_s
-        wait_s = (min(timer_s, nearest_s)) - self.clock()
-        # Comparisons, since each call of min() or max() costs what four of them do.
-        if wait_s > longest_s or wait_s > LONGEST_WAIT_S:
-            return min(longest_s, LONGEST_WAIT_S)
-        return wait_s if wait_s > 0.0 else 0.0  # noqa: FURB136 - see above
+    def _groups(self, events: Sequence[tuple[int, int]]) -> Sequence[Sequence[tuple[int, int]]]:
+        """Divide what is ready into what has its time taken together."""
+        if len(events) <= TIMED_EVENTS or self.now_s < self._timed_until_s:
+            return [(event,) for event in events]
+        return [events[first : first + GROUP_EVENTS] for first in range(0, len(events), GROUP_EVENTS)]
+
+    def _serve_long(self, source: Any, readiness: int) -> None:  # noqa: ANN401 - a link, a listener, the mailbox or nobody
+        """Serve what the short way is not for."""
+        if source is None:
+            self.counts.stale += 1
+            return
+        self.current = source
+        source.ready(readiness)
+        if self.touched or self.eased:
+            self._settle()
+
+    def _not_received(self, link: Link, error: OSError) -> None:
+        if error.errno not in AGAIN:
+            link.lose(error)
+            self._settle()
+
+    def _ended(self, link: Link) -> None:
+        link.end_of_stream()
+        self._settle()
 
     def _settle(self) -> None:
         for link in self.touched:
@@ -299,6 +332,16 @@ class Scheduler:
         self.now_s = self.clock()
         if self.now_s - before_s > self.limits.slow_callback_s:
             self._name_slow(self.now_s - before_s)
+
+    def _name_slow_of(self, group: Sequence[tuple[int, int]], took_s: float) -> None:
+        """Name the one of a group that was slow, or else all of it: then each is timed for a while, and named the next time."""
+        if len(group) == 1:
+            self._name_slow(took_s)
+            return
+        self._timed_until_s = self.now_s + TIMED_S
+        self.counts.slow_callbacks += 1
+        links = [source for fd, _ in group if isinstance(source := self._sources.get(fd), Link)]
+        self.journal.slow("one of " + ", ".join(link.name for link in links), "each was served", took_s)
 
     def _name_slow(self, took_s: float) -> None:
         self.counts.slow_callbacks += 1
