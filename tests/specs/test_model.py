@@ -151,7 +151,7 @@ def test_whatever_is_called_in_whatever_order_the_code_and_the_model_are_the_sam
                 seen.add(after.key())
                 waiting.append(after)
     assert len(seen) > 1000
-    assert count > 30 * len(seen)
+    assert count > 25 * len(seen)
 
 
 def limit_of(at: Point) -> str:
