@@ -10,7 +10,7 @@ from fsmserver.core.errors import IllegalTransition
 from fsmserver.core.limits import Limits
 from fsmserver.core.reasons import ACCEPT_SKIPS, EXHAUSTED
 from fsmserver.core.states import ListenerEvent, ListenerState
-from fsmserver.runtime.listener import EPISODE_S
+from fsmserver.runtime.listener import EPISODE_S, quick_accept
 from fsmserver.runtime.ports import ERROR
 from tests.fakes import Recorder, assert_no_leaks, make_world
 
@@ -253,3 +253,17 @@ def test_an_episode_is_over_when_it_has_been_calm_for_so_long(caplog: pytest.Log
         listener._tell("is pressed", "in a test")
     assert caplog.text.count("is pressed") == 2
     assert_no_leaks(world)
+
+
+def test_the_quick_accept_gives_what_the_standard_library_gives() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        for accept in (listening.accept, quick_accept(listening)):
+            with socket.create_connection(listening.getsockname()) as client:
+                accepted, address = accept()
+                assert isinstance(accepted, socket.socket)
+                with accepted:
+                    assert address == client.getsockname()
+                    assert (accepted.family, accepted.type) == (listening.family, listening.type)
+                    assert not accepted.get_inheritable()
+                    client.sendall(b"x")
+                    assert accepted.recv(1) == b"x"

@@ -2,6 +2,8 @@
 
 import errno
 import math
+import os
+import socket
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -9,9 +11,10 @@ from typing import Any
 import pytest
 
 from fsmserver.core.limits import Limits
+from fsmserver.runtime.pollers import make_poller
 from fsmserver.runtime.ports import READABLE
-from fsmserver.runtime.scheduler import Round, Scheduler, Token
-from tests.fakes import Recorder, assert_no_leaks, make_world
+from fsmserver.runtime.scheduler import GROUP_EVENTS, TIMED_EVENTS, TIMED_S, Round, Scheduler, Token
+from tests.fakes import Recorder, World, assert_no_leaks, make_world
 
 
 def rounds_until(scheduler: Scheduler, done: Any, most: int = 1000) -> None:
@@ -444,3 +447,55 @@ def test_who_is_disowned_is_told_why() -> None:
     world.round()
     assert str(protocol.lost[0]) == f"[Errno {errno.EBADF}] the descriptor was closed outside the server"
     assert_no_leaks(world)
+
+
+def slow_one(world: World, crowd: int, at: int) -> None:
+    """Have `crowd` connections hear something in one round, of which the one at `at` is slow."""
+    for number in range(crowd):
+        took_s = 0.25 if number == at else 0.0
+        sock, _ = world.connect(Recorder(data_received=lambda *_, took_s=took_s: world.clock.advance(took_s)))
+        sock.feed(b"x")
+    world.round()
+
+
+def test_in_a_full_round_the_slow_one_is_named_among_few_and_then_exactly(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    slow_one(world, GROUP_EVENTS + TIMED_EVENTS, at=1)
+    assert "slow callback: one of #1 192.0.2.1:40000, #2 192.0.2.1:40000, #3" in caplog.text
+    assert f"#{GROUP_EVENTS} " in caplog.text
+    assert f"#{GROUP_EVENTS + 1} " not in caplog.text
+    caplog.clear()
+    slow_one(world, GROUP_EVENTS, at=1)
+    assert f"slow callback: #{GROUP_EVENTS + TIMED_EVENTS + 2} 192.0.2.1:40000 kept the loop for 250 ms while reading" in caplog.text
+    caplog.clear()
+    world.clock.advance(TIMED_S)
+    slow_one(world, GROUP_EVENTS, at=1)
+    assert "slow callback: one of" in caplog.text
+    assert world.scheduler.statistics().slow_callbacks == 3
+
+
+def test_in_a_round_of_few_each_is_timed(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    slow_one(world, TIMED_EVENTS, at=1)
+    assert "slow callback: #2 192.0.2.1:40000 kept the loop for 250 ms while reading" in caplog.text
+
+
+def test_a_descriptor_that_its_application_gave_back_is_not_read_for_whoever_has_it_now() -> None:
+    near, far = socket.socketpair()
+    scheduler = Scheduler(poller=make_poller("select"))
+    with far:
+        protocol = Recorder()
+        scheduler.admit(near, None, lambda: protocol)
+        given, fd = protocol.transport.get_extra_info("socket"), near.fileno()
+        given.close()
+        reading, writing = os.pipe()  # the lowest number that is free: the same
+        try:
+            assert reading == fd
+            os.write(writing, b"a secret")
+            scheduler.round(0.0)
+            assert protocol.names == ["connection_made", "connection_lost"]
+            assert os.read(reading, 100) == b"a secret"
+        finally:
+            os.close(reading)
+            os.close(writing)
+            scheduler.close()

@@ -145,6 +145,7 @@ def test_the_ends_are_named(world: World) -> None:
     assert transport.get_extra_info("peername") == PEER
     assert transport.get_extra_info("sockname") == HOME
     assert transport.get_extra_info("socket") is sock
+    assert world.scheduler.usual[sock.fd] is None, "whoever has the socket may close it: no more by the bare descriptor"
     assert transport.get_extra_info("cipher") is None
     assert transport.get_extra_info("cipher", "none") == "none"
     transport.abort()

@@ -27,11 +27,11 @@ from fsmserver.core.table import (
     DEADLINE,
     FOREVER,
     INTEREST,
+    LINGERS,
     OWES_NOTHING,
     RECEIVED_RENEWS,
     WANTS_READ,
     WANTS_WRITE,
-    lingers,
 )  # fmt: skip
 
 Observer = Callable[["ConnectionFSM", State, Event], None]
@@ -441,7 +441,7 @@ class ConnectionFSM:
     def all_sent(self) -> bool:
         """Whether it is closed and, of a graceful close, only the peer's FIN was still waited for: nothing was lost."""
         reason = self.close_reason
-        return reason is not None and lingers(reason.state, Hold(self._holds & ~EOF))
+        return reason is not None and LINGERS[reason.state][self._holds & ~EOF]
 
     @property
     def deadline(self) -> str:
@@ -453,11 +453,9 @@ class ConnectionFSM:
         limit = self.deadline
         if limit is FOREVER:
             return limit, float("inf")
-        return min(
-            (limit, self.since_s + getattr(self.limits, limit)),
-            ("lifetime_s", self._born_s + self.limits.lifetime_s),
-            key=lambda pair: pair[1],
-        )
+        due_s = self.since_s + getattr(self.limits, limit)
+        over_s = self._born_s + self.limits.lifetime_s
+        return ("lifetime_s", over_s) if over_s < due_s else (limit, due_s)
 
     # Watching and words.
 

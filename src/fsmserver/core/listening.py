@@ -37,3 +37,9 @@ def listener_interest(state: ListenerState, *, refuses: bool) -> Interest:
     """Derive whether the poller watches a listener: while listening, and in `full` if newcomers are refused."""
     watched = state is LISTENING or (state is FULL and refuses)
     return Interest.READ if watched else Interest.NOTHING
+
+
+LISTENER_INTEREST: Final = {
+    refuses: {state: listener_interest(state, refuses=refuses) for state in ListenerState} for refuses in (False, True)
+}
+"""The function as a look-up: by whether newcomers are refused, then by state."""

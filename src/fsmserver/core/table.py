@@ -121,6 +121,7 @@ ALL_HOLDS: Final = tuple(Hold(bits) for bits in range(16))
 INTEREST: Final = {state: tuple(interest(state, holds) for holds in ALL_HOLDS) for state in State}
 WANTS_READ: Final = {state: tuple(Interest.READ in interest(state, holds) for holds in ALL_HOLDS) for state in State}
 WANTS_WRITE: Final = {state: tuple(Interest.WRITE in interest(state, holds) for holds in ALL_HOLDS) for state in State}
+LINGERS: Final = {state: tuple(lingers(state, holds) for holds in ALL_HOLDS) for state in State}
 OWES_NOTHING: Final = {state: tuple(owes_nothing(state, holds) for holds in ALL_HOLDS) for state in State}
 DEADLINE: Final = {state: tuple(deadline(state, holds) for holds in ALL_HOLDS) for state in State}
 RECEIVED_RENEWS: Final = {state: tuple(renews(state, holds, "received") for holds in ALL_HOLDS) for state in State}
