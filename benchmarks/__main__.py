@@ -4,8 +4,7 @@
     python -m benchmarks --from FOLDER [--docs]      tables and pictures again, from the figures that were kept
 
 Prints tables; keeps every slice as JSON, the tables as Markdown and the pictures as SVG in FOLDER (build/benchmarks). Needs
-a C compiler and two cores. `--quick` takes two minutes, the whole about half an hour; slices go to docs/performance with
-`--docs`. What is measured, and how, stands in docs/performance.md.
+a C compiler and two cores. `--quick` takes two minutes, the whole about half an hour. With `--docs` all goes to docs/performance. What is measured, and how, stands in docs/performance.md.
 """
 
 import argparse
@@ -17,9 +16,11 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import draw, footprint, report, startup
+from benchmarks import footprint, report, startup
 from benchmarks.build import built
 from benchmarks.report import RAW, UVLOOP, Results
 from benchmarks.servers import FLOOR, OURS, available
@@ -28,8 +29,7 @@ from benchmarks.workloads import WORKLOADS, takes_part
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "performance"
-PAGE = ROOT / "docs" / "performance.md"
-FULL, QUICK = Timing(), Timing(same_core=3, two_cores=2, milliseconds=80)
+FULL, QUICK = Timing(), Timing(same_core=3, two_cores=2, milliseconds=50)
 CROWD_FULL, CROWD_QUICK = Timing(5, 0, 150), Timing(3, 0, 60)
 FOR_TAILS = "h"
 """On one core the tail is the scheduler's: this workload is measured on two."""
@@ -37,8 +37,6 @@ FOR_TAILS = "h"
 
 def versions() -> dict[str, str]:
     """Name all that was measured, and on what."""
-    from importlib.metadata import PackageNotFoundError, version
-
     found = {"system": f"{platform.system()} {platform.release()}", "processor": processor(), "CPython": platform.python_version()}
     for package in ("fsmserver", "uvloop", "gevent", "Twisted", "tornado", "trio", "pyasyncore"):
         try:
@@ -87,7 +85,7 @@ def run(names: list[str], letters: str, *, quick: bool) -> Results:
                 measure_crowds(results, names, servers, paths, quick=quick)
         if "g" in letters:
             note("memory")
-            results.memory_bytes = footprint.bytes_per_idle_connection(names, paths)
+            results.memory_bytes = footprint.bytes_per_idle_connection(few(names) if quick else names, paths)
     if OURS in names:
         note("starting")
         results.import_ms = startup.import_ms(7 if quick else startup.TURNS)
@@ -98,16 +96,20 @@ def run(names: list[str], letters: str, *, quick: bool) -> Results:
 def measure_crowds(results: Results, names: list[str], servers: dict[str, tuple[int, int]], paths: dict[str, str], *, quick: bool) -> None:
     """Measure the cost against the connections; in a hurry, at both ends and of a few only."""
     if quick:
-        few = [name for name in names if name in {OURS, FLOOR, RAW, UVLOOP}]
         note("cost against connections")
         ends = (footprint.CROWDS[0], footprint.CROWDS[-1])
-        results.idle = footprint.by_crowd(few, servers, ends, CROWD_QUICK, paths, active=footprint.ACTIVE)
+        results.idle = footprint.by_crowd(few(names), servers, ends, CROWD_QUICK, paths, active=footprint.ACTIVE)
         return
     names = [name for name in names if takes_part(name, "b")]
     note("cost against connections, ten active")
     results.idle = footprint.by_crowd(names, servers, footprint.CROWDS, CROWD_FULL, paths, active=footprint.ACTIVE)
     note("cost against connections, all active")
     results.active = footprint.by_crowd(names, servers, footprint.ALL_ACTIVE, CROWD_FULL, paths, active=None)
+
+
+def few(names: list[str]) -> list[str]:
+    """Give those that matter most."""
+    return [name for name in names if name in {OURS, FLOOR, RAW, UVLOOP}]
 
 
 def note(what: str) -> None:
@@ -120,7 +122,10 @@ def keep(results: Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "figures.json").write_text(json.dumps(results.data()) + "\n", encoding="utf-8")
     (folder / "tables.md").write_text("\n\n".join(report.everything(results)) + "\n", encoding="utf-8")
-    draw.everything(results, folder)
+    if find_spec("matplotlib"):
+        from benchmarks import draw
+
+        draw.everything(results, folder)
 
 
 def main() -> None:

@@ -29,9 +29,9 @@ def bytes_per_idle_connection(names: Iterable[str], paths: dict[str, str]) -> di
             continue
         with serving([name], paths) as servers:
             pid, port = servers[name]
-            with loading(port, WORKLOADS["b"], paths):
+            with loading(port, WORKLOADS["b"], paths, name):
                 before_bytes = resident_bytes(pid)
-                with loading(port, Workload("", connections=1, idle=CROWD - 1), paths):
+                with loading(port, Workload("", connections=1, idle=CROWD - 1), paths, name):
                     found[name] = (resident_bytes(pid) - before_bytes) / CROWD
     return found
 

@@ -282,6 +282,8 @@ def pyasyncore_server() -> None:
             self.close()
 
     class Listening(asyncore.dispatcher):
+        accepting = True
+
         def handle_accepted(self, sock: socket.socket, address: object) -> None:
             no_delay(sock)
             Echoing(sock)
@@ -344,7 +346,7 @@ def command(name: str, paths: dict[str, str]) -> list[str]:
         return [paths["loop"]]
     if name == NODE:
         return [shutil.which("node") or "node", str(HERE / "echo.js")]
-    return [sys.executable, "-P", str(HERE / "servers.py"), name]
+    return [sys.executable, "-P", "-W", "ignore", str(HERE / "servers.py"), name]
 
 
 def available() -> list[str]:

@@ -71,8 +71,9 @@ class Slice(NamedTuple):
 class Process:
     """A program that is ended at the end of its block, and whose words are read line by line."""
 
-    def __init__(self, words: list[str], core: int) -> None:
-        """Start it on `core`."""
+    def __init__(self, words: list[str], core: int, name: str) -> None:
+        """Start it on `core`; `name` is what it is called when it fails."""
+        self._name = name
         self._process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, preexec_fn=lambda: pin(core)
         )
@@ -83,7 +84,7 @@ class Process:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self._process.args[0]} ended; its own words are above")  # type: ignore[index]
+            raise SystemExit(f"{self._name} ended; its own words are above")
         return line
 
     def write_line(self, line: str) -> None:
@@ -106,16 +107,15 @@ class Process:
 def serving(names: Iterable[str], paths: dict[str, str]) -> Iterator[dict[str, tuple[int, int]]]:
     """Run servers; gives the process and the port of each."""
     with ExitStack() as stack:
-        running = {name: stack.enter_context(Process(command(name, paths), SERVER_CORE)) for name in names}
+        running = {name: stack.enter_context(Process(command(name, paths), SERVER_CORE, name)) for name in names}
         yield {name: (process.pid, int(process.read_line())) for name, process in running.items()}
 
 
 @contextmanager
-def loading(port: int, workload: Workload, paths: dict[str, str]) -> Iterator[Process]:
-    """Connect a load generator to a server."""
-    with Process([paths["load"], str(port), *workload.arguments], LOAD_CORE) as load:
-        if load.read_line() != "ready\n":
-            raise SystemExit("the load generator failed; its own words are above")
+def loading(port: int, workload: Workload, paths: dict[str, str], name: str) -> Iterator[Process]:
+    """Connect a load generator to the server of that name."""
+    with Process([paths["load"], str(port), *workload.arguments], LOAD_CORE, f"the load generator of {name}") as load:
+        load.read_line()
         yield load
 
 
@@ -187,7 +187,7 @@ def measure(names: list[str], servers: dict[str, tuple[int, int]], workload: Wor
     """Measure one workload: a round that only warms up, then those on one core, then those on two."""
     found = Measured(names)
     with ExitStack() as stack:
-        loads = {name: stack.enter_context(loading(servers[name][1], workload, paths)) for name in names}
+        loads = {name: stack.enter_context(loading(servers[name][1], workload, paths, name)) for name in names}
         before = {name: user_and_system_s(servers[name][0]) for name in names}
         for turn in range(1 + timing.same_core + timing.two_cores):
             same_core = turn <= timing.same_core

@@ -40,8 +40,8 @@ WORKLOADS = {
 ONLY = {"i": [OURS, TRACED, FLOOR]}
 """Who takes part in a workload that is not for all."""
 
-NOT_FOR_CROWDS = ["threads"]
-"""Ten thousand threads are more than most systems allow."""
+NOT_FOR_CROWDS = ["threads", "pyasyncore"]
+"""Ten thousand threads are more than most systems allow; pyasyncore asks every connection in every round, and takes minutes."""
 
 
 def takes_part(name: str, letter: str) -> bool:
