@@ -134,10 +134,8 @@ class Link:
             return
         try:
             data = self.sock.recv(self.receive_bytes)  # type: ignore[union-attr] # a registered link has its socket
-        except (BlockingIOError, InterruptedError):
-            return
         except OSError as error:
-            self.lose(error)
+            self.not_received(error)
             return
         if not data:
             self.end_of_stream()
@@ -149,6 +147,11 @@ class Link:
         elif self.fsm.closed:
             self.touch()
 
+    def not_received(self, error: OSError) -> None:
+        """Say that nothing came: for now, or, if the socket failed, for ever."""
+        if error.errno not in AGAIN:
+            self.lose(error)
+
     def expect_more(self) -> None:
         """Receive more at a time from now on: what came has filled what there was for it."""
         self.receive_bytes = min(4 * self.receive_bytes, self.fsm.limits.read_budget_bytes)
@@ -159,10 +162,8 @@ class Link:
             return
         try:
             count_bytes = self.sock.recv_into(buffer, min(len(buffer), self.fsm.limits.read_budget_bytes))  # type: ignore[union-attr]
-        except (BlockingIOError, InterruptedError):
-            return
         except OSError as error:
-            self.lose(error)
+            self.not_received(error)
             return
         if not count_bytes:
             self.end_of_stream()

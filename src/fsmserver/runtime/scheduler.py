@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from fsmserver.core.connection import REPLIED, TAKEN, ConnectionFSM
 from fsmserver.core.limits import DEFAULT, Limits
 from fsmserver.core.outbox import Outbox
-from fsmserver.core.reasons import AGAIN
 from fsmserver.core.states import Interest
 from fsmserver.runtime.capacity import connection_limit
 from fsmserver.runtime.handshake import Gate, Handshake
@@ -161,105 +160,124 @@ class Scheduler:
         mailbox = _Mailbox(self._waker, self._collect_mail)
         self._watch(mailbox.fd, mailbox, Interest.READ)
 
-    # One round.
+    # Rounds.
 
     def round(self, longest_s: float = LONGEST_WAIT_S) -> None:
         """Wait for the nearest of readiness, deadline, call and `longest_s`, and handle all there is."""
-        clock, deadlines, timers = self.clock, self.deadlines, self._timers
-        if self.touched:
-            self._settle()  # who wrote between two rounds
-        self.counts.rounds += 1
-        if self._soon or self._closing:  # mail rings: its byte ends the wait
-            wait_s = 0.0
-        else:
+        self.now_s = self.clock()
+        self._rounds(min(longest_s, LONGEST_WAIT_S), None)
+
+    def run(self, over: Callable[[], bool]) -> None:
+        """Do rounds until `over()`: it is asked after each in which more happened than messages."""
+        self.now_s = self.clock()
+        if not over():
+            self._rounds(LONGEST_WAIT_S, over)
+
+    def _rounds(self, longest_s: float, over: Callable[[], bool] | None) -> None:  # noqa: PLR0912, PLR0915 - see below
+        """Do one round, or with `over` one after another.
+
+        All that is done for each message is here, in one piece, since Python's calls are what a message costs. The
+        short way: bytes come to a connection that holds and owes nothing, the protocol answers with one write, and the
+        kernel takes it whole. Its states are those that `core.connection` looked up in the table. Whatever else happens
+        goes on by the methods, from where it is.
+        """
+        clock, wait, read, write, find = self.clock, self._wait, self._read, self._write, self._sources.get
+        usual, touched, soon, accepting, closing = self.usual, self.touched, self._soon, self.accepting, self._closing
+        deadlines, timers, counts, slow_s = self.deadlines, self._timers, self.counts, self.limits.slow_callback_s
+        readable, replied, taken = READABLE, REPLIED, TAKEN  # a global costs three times what a local does
+        now_s = self.now_s
+        while True:
+            if touched:
+                self._settle()  # who wrote between two rounds
+            counts.rounds += 1
             nearest_s, timer_s = deadlines.next_s, timers.next_s
-            wait_s = (nearest_s if nearest_s < timer_s else timer_s) - clock()  # noqa: FURB136 - see below
-            # Comparisons: a call of min() or max() costs what four of them do.
-            if wait_s > longest_s or wait_s > LONGEST_WAIT_S:
-                wait_s = min(longest_s, LONGEST_WAIT_S)
+            wait_s = (nearest_s if nearest_s < timer_s else timer_s) - now_s  # noqa: FURB136 - a call costs four comparisons
+            if wait_s > longest_s:
+                wait_s = longest_s
             elif wait_s < 0.0:
                 wait_s = 0.0
-        events = self._wait(wait_s)
-        self.now_s = clock()
-        if self._on_round is not None:
-            self._show(events)
-        if events:
-            self._serve(events)
-        if self._soon or deadlines.next_s <= self.now_s or timers.next_s <= self.now_s:
-            self._run_due()
+            events = wait(0.0 if soon or closing else wait_s)  # mail rings: its byte ends the wait
+            self.now_s = now_s = clock()
+            if self._on_round is not None:
+                self._show(events)
+            for group in (events,) if len(events) == 1 else self._groups(events):
+                for fd, readiness in group:
+                    try:
+                        link = usual[fd]
+                    except IndexError:  # no descriptor that we watched was ever so high
+                        link = None
+                    if link is None or readiness != readable or not link.fsm.usual_bytes:
+                        self._serve(find(fd), readiness)
+                        continue
+                    self.current = link
+                    receive_bytes = link.receive_bytes
+                    try:
+                        data = read(fd, receive_bytes)
+                    except OSError as error:
+                        link.not_received(error)
+                        data = b""
+                    else:
+                        if not data:
+                            link.end_of_stream()
+                    if not data:
+                        if touched:
+                            self._settle()
+                        continue
+                    size_bytes = len(data)
+                    if size_bytes == receive_bytes:
+                        link.expect_more()
+                    fsm = link.fsm
+                    fsm.received_bytes += size_bytes
+                    fsm.since_s = now_s
+                    fsm.turn_bytes = fsm.usual_bytes
+                    deliver = link.data_received
+                    try:
+                        deliver(data)  # type: ignore[misc] # a usual link has one
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
+                        link.blame(error)
+                    if fsm.state is not replied:
+                        fsm.turn_bytes = 0
+                    elif touched:
+                        link.touch()  # it did more than answer, or others have something to send too
+                    else:
+                        outbox = fsm.outbox
+                        try:
+                            taken_bytes = write(fd, outbox.front)  # type: ignore[arg-type] # the answer
+                        except OSError as error:
+                            link.short_write(error)
+                        else:
+                            if taken_bytes == outbox.size_bytes:
+                                outbox.front = None
+                                outbox.size_bytes = 0
+                                outbox.taken_bytes += taken_bytes
+                                fsm.state = taken
+                                continue
+                            link.short_write(taken_bytes)
+                    if touched:
+                        self._settle()
+                self.now_s = after_s = clock()
+                if after_s - now_s > slow_s:
+                    self._name_slow_of(group, after_s - now_s)
+                now_s = after_s
+            self.current = None
+            if soon or accepting or closing or deadlines.next_s <= now_s or timers.next_s <= now_s:
+                self._end_round()
+                now_s = self.now_s
+                if over is not None and over():
+                    return
+            if over is None:
+                return
+
+    def _end_round(self) -> None:
+        """Do what comes after all connections have been served: what is due, then accepting, then closing."""
+        self._run_due()
         if self.accepting:
             self._accept()
         if self._closing:
             self._perform_closes()
-
-    def _serve(self, events: Sequence[tuple[int, int]]) -> None:  # noqa: PLR0912, PLR0915 - in one piece, for the reason given
-        """Serve all that is ready.
-
-        The short way is here, in one piece, since Python's calls are what it costs: bytes come to a connection that
-        holds and owes nothing, the protocol answers with one write, and the kernel takes it whole. Its states are those
-        that `core.connection` looked up in the table. Whatever else happens goes on by the methods, from where it is.
-        """
-        read, write, usual, find, touched = self._read, self._write, self.usual, self._sources.get, self.touched
-        readable, replied, taken = READABLE, REPLIED, TAKEN  # a global costs three times what a local does
-        clock, now_s = self.clock, self.now_s
-        for group in (events,) if len(events) == 1 else self._groups(events):
-            for fd, readiness in group:
-                try:
-                    link = usual[fd]
-                except IndexError:  # no descriptor that we watched was ever so high
-                    link = None
-                if link is None or readiness != readable or not link.fsm.usual_bytes:
-                    self._serve_long(find(fd), readiness)
-                    continue
-                self.current = link
-                receive_bytes = link.receive_bytes
-                try:
-                    data = read(fd, receive_bytes)
-                except OSError as error:
-                    self._not_received(link, error)
-                    continue
-                size_bytes = len(data)
-                if size_bytes == receive_bytes:
-                    link.expect_more()
-                elif size_bytes == 0:
-                    self._ended(link)
-                    continue
-                fsm = link.fsm
-                fsm.received_bytes += size_bytes
-                fsm.since_s = now_s
-                fsm.turn_bytes = fsm.usual_bytes
-                deliver = link.data_received
-                try:
-                    deliver(data)  # type: ignore[misc] # a usual link has one
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
-                    link.blame(error)
-                if fsm.state is not replied:
-                    fsm.turn_bytes = 0
-                elif touched:
-                    link.touch()  # it did more than answer, or others have something to send too
-                else:
-                    outbox = fsm.outbox
-                    try:
-                        taken_bytes = write(fd, outbox.front)  # type: ignore[arg-type] # the answer
-                    except OSError as error:
-                        link.short_write(error)
-                    else:
-                        if taken_bytes == outbox.size_bytes:
-                            outbox.front = None
-                            outbox.size_bytes = 0
-                            outbox.taken_bytes += taken_bytes
-                            fsm.state = taken
-                            continue
-                        link.short_write(taken_bytes)
-                if touched:
-                    self._settle()
-            self.now_s = after_s = clock()
-            if after_s - now_s > self.limits.slow_callback_s:
-                self._name_slow_of(group, after_s - now_s)
-            now_s = after_s
-        self.current = None
+        self.now_s = self.clock()
 
     def _groups(self, events: Sequence[tuple[int, int]]) -> Sequence[Sequence[tuple[int, int]]]:
         """Divide what is ready into what has its time taken together."""
@@ -267,7 +285,7 @@ class Scheduler:
             return [(event,) for event in events]
         return [events[first : first + GROUP_EVENTS] for first in range(0, len(events), GROUP_EVENTS)]
 
-    def _serve_long(self, source: Any, readiness: int) -> None:  # noqa: ANN401 - a link, a listener, the mailbox or nobody
+    def _serve(self, source: Any, readiness: int) -> None:  # noqa: ANN401 - a link, a listener, the mailbox or nobody
         """Serve what the short way is not for."""
         if source is None:
             self.counts.stale += 1
@@ -276,15 +294,6 @@ class Scheduler:
         source.ready(readiness)
         if self.touched or self.eased:
             self._settle()
-
-    def _not_received(self, link: Link, error: OSError) -> None:
-        if error.errno not in AGAIN:
-            link.lose(error)
-            self._settle()
-
-    def _ended(self, link: Link) -> None:
-        link.end_of_stream()
-        self._settle()
 
     def _settle(self) -> None:
         for link in self.touched:
@@ -352,9 +361,9 @@ class Scheduler:
             self.journal.slow("a callback that belongs to no connection", "running", took_s)
 
     def _accept(self) -> None:
-        accepting, self.accepting = self.accepting, []
-        for listener in accepting:
+        for listener in self.accepting:
             listener.accept()
+        self.accepting.clear()
         self._settle()
 
     def _perform_closes(self) -> None:

@@ -136,14 +136,14 @@ class Server:
         try:
             if when_ready is not None:
                 when_ready()
-            while not self._stopped:
-                self.scheduler.round()
-                if self._stopping and not self.scheduler.links:
-                    self._stopped = True
+            self.scheduler.run(self._is_over)
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
         return self._drained
+
+    def _is_over(self) -> bool:
+        return self._stopped or (self._stopping and not self.scheduler.links)
 
     def _take_signals(self) -> dict[int, Any]:
         if threading.current_thread() is not threading.main_thread():
