@@ -389,8 +389,9 @@ class ConnectionFSM:
 
     def _change_holds(self, holds: int, now_s: float) -> None:
         if self.state is not CLOSED:
-            before, self._holds = self._holds, holds
-            if DEADLINE[self.state][before] != DEADLINE[self.state][holds]:
+            limits, before = DEADLINE[self.state], self._holds
+            self._holds = holds
+            if limits[before] != limits[holds]:
                 self.since_s = now_s
 
     def _finish_if_nothing_is_owed(self) -> None:

@@ -283,14 +283,14 @@ class Link:
 
     def settle(self) -> None:
         """Offer what was written, unless the kernel was offered it already; then follow the machine."""
-        if self.fsm.wants_flush and self.scheduler.eager_writes:
+        if self.fsm.state is State.QUEUED and self.scheduler.eager_writes:
             self.offer()
         self.follow()
 
     def follow(self) -> None:
         """Bring registration, deadline and the socket's own state in line with the machine, where it has moved."""
         fsm = self.fsm
-        if fsm.closed:
+        if fsm.state is State.CLOSED:
             if self.registered != NOWHERE:
                 self.scheduler.retire(self)
                 self.registered = NOWHERE

@@ -103,8 +103,9 @@ class Listener:
         """Accept what waits in the backlog, at most `accepts_per_round`."""
         accept = self._accept
         for _ in range(self.scheduler.limits.accepts_per_round):
-            self._look_for_room()
-            if not self.interest:
+            if not self.scheduler.room:
+                self._fill()
+            if not LISTENER_INTEREST[self.refuses][self.state]:
                 return
             try:
                 sock, peername = accept()
@@ -114,8 +115,8 @@ class Listener:
             else:
                 self._welcome(sock, peername)
 
-    def _look_for_room(self) -> None:
-        if not self.scheduler.room and self.can(ListenerEvent.FILL):
+    def _fill(self) -> None:
+        if self.can(ListenerEvent.FILL):
             what = "refuses connections" if self.refuses else "lets connections wait in the backlog"
             self._tell(what, self._full())
             self.fire(ListenerEvent.FILL)

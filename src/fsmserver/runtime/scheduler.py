@@ -215,17 +215,16 @@ class Scheduler:
                         data = read(fd, receive_bytes)
                     except OSError as error:
                         link.not_received(error)
-                        data = b""
-                    else:
-                        if not data:
-                            link.end_of_stream()
-                    if not data:
                         if touched:
                             self._settle()
                         continue
                     size_bytes = len(data)
                     if size_bytes == receive_bytes:
                         link.expect_more()
+                    elif size_bytes == 0:
+                        link.end_of_stream()
+                        self._settle()
+                        continue
                     fsm = link.fsm
                     fsm.received_bytes += size_bytes
                     fsm.since_s = now_s

@@ -49,7 +49,7 @@ class Transport:
         if type(data) is not bytes:
             data = _as_bytes(data)
         size_bytes = len(data)
-        if data and size_bytes <= fsm.turn_bytes:  # the loop's short way: it sends when this callback returns
+        if 0 < size_bytes <= fsm.turn_bytes:  # the loop's short way: it sends when this callback returns
             outbox = fsm.outbox
             outbox.front = data
             outbox.size_bytes = size_bytes
