@@ -133,9 +133,9 @@ def one_slice(pid: int, load: Process, milliseconds: int, *, same_core: bool, la
 class Timing(NamedTuple):
     """How many slices, and how long."""
 
-    same_core: int = 9
-    two_cores: int = 7
-    milliseconds: int = 300
+    same_core: int
+    two_cores: int
+    milliseconds: int
 
 
 class Measured:
