@@ -24,7 +24,7 @@ CLIP = 6.0
 
 def color(name: str, position: int) -> str:
     """Give ours one that stands out, and the floor black."""
-    return {OURS: "#d62728", FLOOR: "#222222"}.get(name, mpl.colormaps["tab20"](position % 20))  # type: ignore[return-value]
+    return {OURS: "#d62728", FLOOR: "#222222"}.get(name) or mpl.colors.to_hex(mpl.colormaps["tab20"](position % 20))
 
 
 def costs(workloads: dict[str, Measured], path: Path) -> None:

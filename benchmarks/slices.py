@@ -176,9 +176,9 @@ class Measured:
         found = cls(())
         for what in ("same_core", "two_cores"):
             for name, slices in data[what].items():
-                getattr(found, what)[name] = [
-                    Slice(*values, {int(bucket): count for bucket, count in latencies.items()}) for *values, latencies in slices
-                ]
+                read = [Slice(*values) for values in slices]
+                buckets = [{int(bucket): count for bucket, count in one.latencies.items()} for one in read]
+                getattr(found, what)[name] = [one._replace(latencies=each) for one, each in zip(read, buckets, strict=True)]
         found.user_share = data["user_share"]
         return found
 

@@ -1,0 +1,81 @@
+"""The instruction counter: what it adds up, what it compares, and that the same code gives the same count."""
+
+import json
+import shutil
+from typing import Any
+
+import pytest
+
+from benchmarks import instructions
+from benchmarks.build import built
+from benchmarks.instructions import Length, check, complaints, count, made_with, per_message
+from benchmarks.servers import FLOOR, OURS
+
+PROFILE = """\
+# callgrind format
+positions: line
+events: Ir
+ob=/usr/lib/libpython.so
+fn=eval
+10 600
+12 300
+cob=/tmp/shim.so
+cfn=recv
+calls=100 5
+12 9999
+13 100
+ob=/tmp/shim.so
+fn=recv
+5 9999
+totals: 10999
+"""
+
+
+def record(**figures: float) -> dict[str, Any]:
+    return {"made_with": made_with(), "instructions": {OURS: figures}}
+
+
+def test_a_profile_adds_up_by_object_without_the_shim_and_without_counting_calls_twice() -> None:
+    assert per_message(PROFILE, messages=10) == (100.0, {"libpython.so": 100.0})
+
+
+@pytest.mark.parametrize("now", [900.0, 1000.0, 1030.0])
+def test_what_costs_at_most_three_percent_more_passes(now: float) -> None:
+    assert complaints(record(b=1000.0), {OURS: {"b": now}}) == []
+
+
+def test_what_costs_more_is_said_in_one_sentence_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check({OURS: {"b": 1031.0}}, record(b=1000.0)) == 1
+    assert capsys.readouterr().out == (
+        "fsmserver executes 1,031 instructions a message in workload b, 3.1% more than the 1,000 of the record; at most 3% is allowed.\n"
+    )
+
+
+def test_what_is_cheaper_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check({OURS: {"b": 1.0}}, record(b=1000.0)) == 0
+    assert capsys.readouterr().out == "No workload costs more than the record allows.\n"
+
+
+def test_a_workload_without_a_record_fails() -> None:
+    assert check({OURS: {"f": 1.0}}, record(b=1000.0)) == 1
+
+
+def test_a_record_of_another_python_is_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    other = {"made_with": {"python": "CPython 2.7.18", "libc": "glibc-2.0"}, "instructions": {}}
+    assert check({}, other) == 1
+    assert "nothing can be compared" in capsys.readouterr().out
+
+
+def test_the_record_in_the_repository_is_of_the_workloads_that_are_compared() -> None:
+    kept = json.loads(instructions.RECORD.read_text(encoding="utf-8"))
+    assert {name: "".join(sorted(workloads)) for name, workloads in kept["instructions"].items()} == instructions.RECORDED
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("valgrind") is None or shutil.which("cc") is None, reason="valgrind or the C compiler is not there")
+def test_the_same_code_gives_the_same_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(instructions.LENGTHS, "b", Length(warm_up=100, messages=200))
+    with built("shim", "loop") as paths:
+        first, second = (count(FLOOR, "b", paths) for _ in range(2))
+    assert first == second
+    assert 50 < first.total < 200
