@@ -87,7 +87,7 @@ class Link:
         self.touch()
 
     def share(self) -> None:
-        """Let the application have the socket: it may close it, so from now on nothing is done by the bare descriptor."""
+        """Do nothing by the bare descriptor from now on: the application has the socket too, and may close it."""
         self._shared = True
         self._choose_way()
 

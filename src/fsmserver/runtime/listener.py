@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from fsmserver.core.errors import IllegalTransition
@@ -10,9 +9,10 @@ from fsmserver.core.listening import LISTENER, LISTENER_INTEREST
 from fsmserver.core.reasons import ErrnoClass, classify_accept
 from fsmserver.core.states import Interest, ListenerEvent
 from fsmserver.runtime.link import address_words, close_quietly
-from fsmserver.runtime.ports import Address, ListeningSocket, Socket
+from fsmserver.runtime.ports import Address, ListeningSocket, RealSocket, Socket
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from fsmserver.runtime.scheduler import Scheduler
@@ -22,10 +22,6 @@ WhenFull: TypeAlias = Literal["wait", "refuse"]
 
 EPISODE_S: Final = 10.0
 """Pressure that comes back sooner than this is still the same episode, and is not logged again."""
-
-
-RealSocket: Final = socket.socket
-"""The class itself, whatever stands under its name later."""
 
 
 def quick_accept(sock: socket.socket) -> Callable[[], tuple[Socket, Address]]:

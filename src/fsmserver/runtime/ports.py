@@ -1,5 +1,6 @@
 """What the runtime asks of the world: a socket, a poller, a clock, a waker. Real ones and simulated ones both fit."""
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -19,6 +20,10 @@ WRITABLE: Final = 0x004
 ERROR: Final = 0x008
 HANGUP: Final = 0x010
 INVALID: Final = 0x020
+
+
+RealSocket: Final = socket.socket
+"""The standard library's class itself, whatever stands under its name later."""
 
 
 class Socket(Protocol):

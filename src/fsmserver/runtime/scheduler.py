@@ -27,7 +27,7 @@ from fsmserver.runtime.journal import Journal
 from fsmserver.runtime.link import Link, close_quietly
 from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import make_poller
-from fsmserver.runtime.ports import READABLE, Address, Calls, Clock, Poller, Socket, Waker
+from fsmserver.runtime.ports import READABLE, Address, Calls, Clock, Poller, RealSocket, Socket, Waker
 from fsmserver.runtime.statistics import COUNTED, Counts, Statistics
 from fsmserver.runtime.timers import Deadlines, Handle, Timers
 from fsmserver.runtime.waker import SocketWaker
@@ -96,8 +96,9 @@ class Scheduler:
     """
 
     __slots__ = (
-        "__weakref__", "_closing", "_executor", "_fsm_class", "_handshake", "_last_number", "_mail", "_on_round", "_read", "_soon",
-        "_sources", "_timed_until_s", "_timers", "_wait", "_waker", "_watcher", "_write", "accepting", "clock", "closed", "counts",
+        "__weakref__", "_by_descriptor", "_closing", "_executor", "_fsm_class", "_handshake", "_last_number", "_mail", "_on_round",
+        "_read", "_soon", "_sources", "_timed_until_s", "_timers", "_wait", "_waker", "_watcher", "_write", "accepting", "clock",
+        "closed", "counts",
         "current", "deadlines", "eager_writes", "eased", "exceptional", "journal", "limits", "links", "listeners", "most_connections",
         "now_s", "poller", "touched", "usual",
     )  # fmt: skip
@@ -108,7 +109,7 @@ class Scheduler:
         poller: Poller | None = None,
         clock: Clock | None = None,
         waker: Waker | None = None,
-        calls: Calls = os,
+        calls: Calls | None = None,
         limits: Limits = DEFAULT,
         eager_writes: bool = True,
         exceptional: Exceptional = "discard",
@@ -120,9 +121,9 @@ class Scheduler:
         """Make a loop. It owns the poller and the waker, and closes them in `close()`.
 
         With `eager_writes=False` replies wait for the writable set, as in the select tutorials. `watcher` is told of
-        every transition, `on_round` of every round. `calls` has `read` and `write` by descriptor: the module `os`, or what
-        stands in for it. `handshake` makes what each connection goes through before it is
-        open; without it connections are open at once.
+        every transition, `on_round` of every round. `calls` has `read` and `write` by descriptor, for sockets that the
+        module `os` cannot serve so; without it they are served by their own methods. `handshake` makes what each
+        connection goes through before it is open; without it connections are open at once.
         """
         self.poller: Poller = make_poller() if poller is None else poller
         self._wait = self.poller.wait
@@ -154,7 +155,8 @@ class Scheduler:
         self._closing: deque[Link | Listener] = deque()
         self._last_number = 0
         self._executor: ThreadPoolExecutor | None = None
-        self._read, self._write = calls.read, calls.write
+        self._by_descriptor = calls is not None
+        self._read, self._write = (os.read, os.write) if calls is None else (calls.read, calls.write)
         self._waker: Waker = SocketWaker() if waker is None else waker
         self._sources: dict[int, Any] = {}
         mailbox = _Mailbox(self._waker, self._collect_mail)
@@ -465,6 +467,8 @@ class Scheduler:
         fsm = self._fsm_class(limits=self.limits, now_s=self.now_s)
         self._last_number += 1
         link = Link(self, sock, peername or None, fsm, self._last_number)
+        if not self._by_descriptor and type(sock) is not RealSocket:
+            link.share()
         watcher = self._watcher
         if watcher is not None:
             fsm.observe(lambda fsm, origin, event: watcher(link, fsm, origin, event))
