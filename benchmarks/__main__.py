@@ -30,6 +30,7 @@ from benchmarks.workloads import WORKLOADS, takes_part
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "performance"
+PAGE = DOCS.with_suffix(".md")
 FULL, QUICK = Timing(same_core=7, two_cores=5, milliseconds=250), Timing(same_core=3, two_cores=2, milliseconds=50)
 CROWD_FULL, CROWD_QUICK = Timing(5, 0, 150), Timing(3, 0, 60)
 FOR_TAILS = "h"
@@ -119,10 +120,14 @@ def note(what: str) -> None:
 
 
 def keep(results: Results, folder: Path) -> None:
-    """Write figures, tables and pictures."""
+    """Write figures, tables and pictures; the docs have the tables in their page."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "figures.json").write_text(json.dumps(results.data()) + "\n", encoding="utf-8")
-    (folder / "tables.md").write_text("\n\n".join(report.everything(results)) + "\n", encoding="utf-8")
+    tables = "\n\n".join(report.everything(results))
+    if folder == DOCS:
+        PAGE.write_text(report.between_marks(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    else:
+        (folder / "tables.md").write_text(tables + "\n", encoding="utf-8")
     if find_spec("matplotlib"):
         from benchmarks import draw
 

@@ -10,6 +10,7 @@ from benchmarks.workloads import CROWD, WORKLOADS
 
 UVLOOP = "uvloop Protocol"
 RAW = "raw epoll"
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 
@@ -195,6 +196,15 @@ def everything(results: Results) -> Iterable[str]:
     for known, write in ways:
         if known:
             yield write()
+
+
+def between_marks(page: str, tables: str) -> str:
+    """Put the tables where a page has its marks, in the place of those that were there."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"the page has no {BEGIN} and {END}")
+    return f"{before}{begin}\n\n{tables}\n\n{end}{after}"
 
 
 def latency_histogram(found: Measured, name: str) -> dict[int, int]:

@@ -72,6 +72,16 @@ def test_the_columns_of_a_table_line_up() -> None:
     assert len({len(line) for line in lines}) == 1
 
 
+def test_tables_replace_those_between_the_marks_of_a_page() -> None:
+    page = f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n"
+    assert report.between_marks(page, "new") == f"above\n{report.BEGIN}\n\nnew\n\n{report.END}\nbelow\n"
+
+
+def test_a_page_without_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="the page has no"):
+        report.between_marks("a page", "new")
+
+
 def test_results_come_back_from_their_file_as_they_were() -> None:
     results = Results()
     results.workloads["b"] = measured(ours=[3.0], floor=[2.0])
