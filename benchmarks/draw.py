@@ -17,6 +17,8 @@ from benchmarks.servers import FLOOR, OURS  # noqa: E402
 from benchmarks.slices import Measured  # noqa: E402
 from benchmarks.workloads import WORKLOADS  # noqa: E402
 
+RED, BLACK = "#d62728", "#222222"
+OTHERS = [each for each in map(mpl.colors.to_hex, mpl.colormaps["tab20"].colors) if each != RED]  # type: ignore[attr-defined]
 COST_LETTERS = "abcdefg"
 LATENCY_LETTERS = "abh"
 CLIP = 6.0
@@ -24,7 +26,7 @@ CLIP = 6.0
 
 def color(name: str, position: int) -> str:
     """Give ours one that stands out, and the floor black."""
-    return {OURS: "#d62728", FLOOR: "#222222"}.get(name) or mpl.colors.to_hex(mpl.colormaps["tab20"](position % 20))
+    return {OURS: RED, FLOOR: BLACK}.get(name, OTHERS[position % len(OTHERS)])
 
 
 def costs(workloads: dict[str, Measured], path: Path) -> None:
@@ -49,7 +51,7 @@ def costs(workloads: dict[str, Measured], path: Path) -> None:
                 lw=0.8,
             ) if ratio.high < CLIP else None
             panel.text(min(ratio.median, CLIP) + 0.12, place + 0.28, f"{ratio.median:.2f}", va="center", fontsize=7)
-        panel.axvline(1, color="#222222", lw=0.6)
+        panel.axvline(1, color=BLACK, lw=0.6)
         panel.set(title=f"{letter}: {WORKLOADS[letter].words.replace(', ', chr(10))}", xlim=(0, CLIP + 1), yticks=range(len(names)))
         panel.title.set_fontsize(8)
         panel.set_yticklabels(list(reversed(names)))
@@ -67,6 +69,8 @@ def growth(crowds: dict[str, dict[int, Measured]], path: Path) -> None:
             values = [by_crowd[crowd].us(name).median for crowd in numbers]
             panel.plot(numbers, values, "o-", ms=3, lw=2.2 if name == OURS else 1, color=color(name, position), label=name)
         panel.set(xscale="log", yscale="log", title=what, xlabel="connections", ylabel="server CPU a message, µs")
+        for axis in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+            axis("{x:.0f}")
     panels[0][-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.suptitle("Cost against connections: 64 B, one core", fontsize=10)
     save(path)
