@@ -786,3 +786,16 @@ def test_bytes_that_are_here_already_are_given_to_a_buffered_protocol_piece_by_p
     closing.link.deliver(b"abcde")
     assert bytes(closing.received) == b"ab"
     assert_no_leaks(world)
+
+
+def test_a_protocol_set_after_the_end_leaves_the_newcomer_of_the_same_descriptor_alone() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    fd = sock.fd
+    protocol.transport.abort()
+    world.round()
+    _, newcomer = world.connect()
+    assert newcomer.link is not None
+    assert newcomer.link.fd == fd
+    protocol.transport.set_protocol(Recorder())
+    assert world.scheduler.usual[fd] is newcomer.link

@@ -499,3 +499,22 @@ def test_a_descriptor_that_its_application_gave_back_is_not_read_for_whoever_has
             os.close(reading)
             os.close(writing)
             scheduler.close()
+
+
+class OwnSocket(socket.socket):
+    """A socket with a `recv` of its own, such as one that deciphers."""
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        return super().recv(bufsize, flags).upper()
+
+
+def test_a_socket_of_another_class_is_served_by_its_methods() -> None:
+    near, far = socket.socketpair()
+    scheduler = Scheduler()
+    with far:
+        protocol = Recorder(data_received=lambda recorder, data: recorder.transport.write(data))
+        scheduler.admit(OwnSocket(fileno=near.detach()), None, lambda: protocol)
+        far.send(b"abc")
+        scheduler.round(0.0)
+        assert far.recv(9) == b"ABC"
+        scheduler.close()

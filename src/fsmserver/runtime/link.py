@@ -127,8 +127,6 @@ class Link:
 
     def readable(self) -> None:
         """Receive once, up to the budget, and deliver it: what the scheduler's short way does for a plain connection."""
-        if not self.registered & READ:
-            return  # another callback of this round has held it since
         if self._buffered:
             self._receive_into()
             return
@@ -283,7 +281,7 @@ class Link:
 
     def settle(self) -> None:
         """Offer what was written, unless the kernel was offered it already; then follow the machine."""
-        if self.fsm.state is State.QUEUED and self.scheduler.eager_writes:
+        if self.fsm.wants_flush and self.scheduler.eager_writes:
             self.offer()
         self.follow()
 
