@@ -25,7 +25,7 @@ from benchmarks import footprint, report, startup
 from benchmarks.build import built
 from benchmarks.report import RAW, UVLOOP, Results
 from benchmarks.servers import FLOOR, OURS, available
-from benchmarks.slices import LOAD_CORE, Timing, measure, pin, serving
+from benchmarks.slices import LOAD_CORE, SETTLED_HEAP, Timing, measure, pin, serving
 from benchmarks.workloads import WORKLOADS, takes_part
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,7 +77,7 @@ def run(names: list[str], letters: str, *, quick: bool) -> Results:
     timing = QUICK if quick else FULL
     with built("load", "loop") as paths:
         pin(LOAD_CORE)
-        with serving([name for name in names if any(takes_part(name, letter) for letter in letters)], paths) as servers:
+        with serving([name for name in names if any(takes_part(name, letter) for letter in letters)], paths, SETTLED_HEAP) as servers:
             for letter in letters:
                 note(f"workload {letter}")
                 taking = [name for name in names if takes_part(name, letter)]

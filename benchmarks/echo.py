@@ -1,11 +1,11 @@
 """Compare five echo servers in three workloads: the short form of `python -m benchmarks`.
 
-    python benchmarks/echo.py [--same-core] [--slices N] [--milliseconds N] [--json FILE] [--servers NAME,NAME]
+    python benchmarks/echo.py [--slices N] [--milliseconds N] [--json FILE] [--servers NAME,NAME]
 
-The load comes from another core than the server's. The table shows medians of the server's CPU in microseconds a message, the
-quartiles, and the ratio of the medians to uvloop's. On a machine that is busy with other work, `--same-core` is steadier:
-server and load generator share one core, and the figure is the server's CPU over the load generator's, so that what slows
-the core down slows both.
+Two tables a workload. In the first the load comes from another core than the server's: medians of the server's CPU in
+microseconds a message, the quartiles, and the ratio of the medians to uvloop's. In the second server and load generator
+share one core, and the figure is the server's CPU over the load generator's: what slows the core down slows both, so on a
+machine that is busy with other work it is the steadier one.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from benchmarks.build import built
 from benchmarks.figures import Spread, spread
 from benchmarks.report import RAW, UVLOOP, Results
 from benchmarks.servers import OURS, available
-from benchmarks.slices import LOAD_CORE, Measured, Timing, measure, pin, serving
+from benchmarks.slices import LOAD_CORE, SETTLED_HEAP, Measured, Timing, measure, pin, serving
 from benchmarks.workloads import WORKLOADS
 
 LETTERS = "bcd"
@@ -44,9 +44,8 @@ def show(letter: str, found: Measured, *, same_core: bool) -> None:
 def main() -> None:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slices", type=int, default=9)
-    parser.add_argument("--milliseconds", type=int, default=700)
-    parser.add_argument("--same-core", action="store_true", help="server and load generator share a core; compare their CPU")
+    parser.add_argument("--slices", type=int, default=7, help="of each server, workload and table")
+    parser.add_argument("--milliseconds", type=int, default=300, help="how long a slice is")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--servers", default=",".join(name for name in FIVE if name in available()))
     options = parser.parse_args()
@@ -54,16 +53,17 @@ def main() -> None:
     if unknown := [name for name in names if name not in available()]:
         parser.error(f"there is no server {unknown[0]!r}; there are {', '.join(available())}")
     allow_descriptors()
-    timing = Timing(options.slices * options.same_core, options.slices * (not options.same_core), options.milliseconds)
+    timing = Timing(options.slices, options.slices, options.milliseconds)
     results = Results()
     results.versions = versions()
     print(report.versions(results))
     with built("load", "loop") as paths:
         pin(LOAD_CORE)
-        with serving(names, paths) as servers:
+        with serving(names, paths, SETTLED_HEAP) as servers:
             for letter in LETTERS:
                 results.workloads[letter] = measure(names, servers, WORKLOADS[letter], timing, paths)
-                show(letter, results.workloads[letter], same_core=options.same_core)
+                for same_core in (False, True):
+                    show(letter, results.workloads[letter], same_core=same_core)
     if options.json:
         options.json.write_text(json.dumps(results.data(), indent=1) + "\n", encoding="utf-8")
 

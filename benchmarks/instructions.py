@@ -120,12 +120,10 @@ def made_with() -> str:
 
 def complaints(record: Record, counts: Counts) -> list[str]:
     """Say, a sentence each, what costs more than the record allows."""
-    if made_with() not in record:
-        return [f"There is no record of {made_with()}, only of {'; '.join(record)}: --accept writes one."]
     found = []
     for name, workloads in counts.items():
         for workload, now in workloads.items():
-            before = record[made_with()].get(name, {}).get(workload)
+            before = record.get(made_with(), {}).get(name, {}).get(workload)
             if before is None:
                 found.append(f"{name} has no record in workload {workload}: --accept writes one.")
             elif now > before * (1 + TOLERANCE):
@@ -137,7 +135,10 @@ def complaints(record: Record, counts: Counts) -> list[str]:
 
 
 def check(counts: Counts, record: Record) -> int:
-    """Compare with the record, and give the exit status."""
+    """Compare with the record, and give the exit status. What other versions execute says nothing: that passes, and says so."""
+    if made_with() not in record:
+        print(f"\nNothing is compared: this is {made_with()}, and the record is of {'; '.join(record)}. --accept adds to it.")
+        return 0
     found = complaints(record, counts)
     print("\n" + (" ".join(found) or "No workload costs more than the record allows."))
     return 1 if found else 0

@@ -9,7 +9,7 @@ slows the core down slows both; or on two, for throughput and latency.
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, Self
 
@@ -68,14 +68,27 @@ class Slice(NamedTuple):
         return self.messages / self.elapsed_s
 
 
+KEPT_AS_IT_IS: Mapping[str, str] = {}
+SETTLED_HEAP: Mapping[str, str] = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+"""asyncio receives into 256 KiB. glibc maps those anew for each message, at two page faults and three system calls, until a buffer
+of that size is freed whole, which some runs come to and others do not: 50 or 15 µs a message. With these thresholds the
+cheaper state is there from the start, for all servers alike. They are not for measuring memory."""
+
+
 class Process:
     """A program that is ended at the end of its block, and whose words are read line by line."""
 
-    def __init__(self, words: list[str], core: int, name: str) -> None:
-        """Start it on `core`; `name` is what it is called when it fails."""
+    def __init__(self, words: list[str], core: int, name: str, environment: Mapping[str, str] = KEPT_AS_IT_IS) -> None:
+        """Start it on `core`; `name` is what it is called when it fails, `environment` is added to this process's."""
         self._name = name
         self._process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, preexec_fn=lambda: pin(core)
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            preexec_fn=lambda: pin(core),
+            env=os.environ | environment,
         )
         self.pid = self._process.pid
 
@@ -104,10 +117,12 @@ class Process:
 
 
 @contextmanager
-def serving(names: Iterable[str], paths: dict[str, str]) -> Iterator[dict[str, tuple[int, int]]]:
+def serving(
+    names: Iterable[str], paths: dict[str, str], environment: Mapping[str, str] = KEPT_AS_IT_IS
+) -> Iterator[dict[str, tuple[int, int]]]:
     """Run servers; gives the process and the port of each."""
     with ExitStack() as stack:
-        running = {name: stack.enter_context(Process(command(name, paths), SERVER_CORE, name)) for name in names}
+        running = {name: stack.enter_context(Process(command(name, paths), SERVER_CORE, name, environment)) for name in names}
         yield {name: (process.pid, int(process.read_line())) for name, process in running.items()}
 
 
