@@ -109,24 +109,15 @@ def _rates(found: Measured, name: str, flood: float) -> list[str]:
 
 def made_of(found: Measured) -> str:
     """Say what the cost of a message in b is made of: by comparing with those who do less."""
-    floor, raw, ours = (found.us(name) for name in (FLOOR, RAW, OURS))
-    ratio = {name: found.times_floor(name).median for name in (FLOOR, RAW, OURS)}
+    floor, raw, ours = (found.us(name).median for name in (FLOOR, RAW, OURS))
+    times_raw, times_ours = (found.times_floor(name).median for name in (RAW, OURS))
     rows = [
-        [
-            "kernel, and 90 instructions of C: the C loop",
-            f"{ratio[FLOOR]:.2f}",
-            f"{floor.median:.2f}",
-            f"{1 - found.user_share[FLOOR]:.0%}",
-        ],
-        ["interpreter: what a bare loop in Python adds", f"{ratio[RAW] - 1:+.2f}", f"{raw.median - floor.median:+.2f}", ""],
-        [
-            "fsmserver: what the server adds to that",
-            f"{ratio[OURS] - ratio[RAW]:+.2f}",
-            f"{ours.median - raw.median:+.2f}",
-            f"{1 - found.user_share[OURS]:.0%}",
-        ],
+        ["kernel, and 90 instructions of C: the C loop", "1.00", f"{floor:.2f}"],
+        ["interpreter: what a bare loop in Python adds", f"{times_raw - 1:+.2f}", f"{raw - floor:+.2f}"],
+        ["fsmserver: what the server adds to that", f"{times_ours - times_raw:+.2f}", f"{ours - raw:+.2f}"],
     ]
-    return "**What a message in b is made of**\n\n" + table(["part", "x C loop", "µs", "of all in the kernel"], rows)
+    shares = ", ".join(f"{name} {1 - found.user_share[name]:.0%}" for name in (FLOOR, RAW, OURS))
+    return f"**What a message in b is made of** (share of the CPU in the kernel: {shares})\n\n{table(['part', 'x C loop', 'µs'], rows)}"
 
 
 def growth(crowds: dict[int, Measured], what: str) -> str:
