@@ -454,9 +454,11 @@ class Recorder:
         outbox, start = self.transport.fsm.outbox, len(self.written)
         before_bytes = outbox.written_bytes
         self.written += data  # before what pause_writing says, which is called inside
-        self.transport.write(data)
-        if outbox.written_bytes == before_bytes:
-            del self.written[start : start + len(data)]  # it was refused
+        try:
+            self.transport.write(data)
+        finally:
+            if outbox.written_bytes == before_bytes:
+                del self.written[start : start + len(data)]  # it was refused
 
     def _call(self, name: str, *args: Any) -> object:
         self.calls.append((name, args[0] if args else None))
