@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from fsmserver.testing.coverage import Coverage
 from fsmserver.testing.operations import FAULTS, KINDS, Operation
-from fsmserver.testing.simulation import Failure, Outcome, WorldMaker, reduce, run_script, run_seed
+from fsmserver.testing.reduction import reduce
+from fsmserver.testing.simulation import Failure, Outcome, WorldMaker, run_script, run_seed
 from fsmserver.testing.snapshot import fewer_collections
 from fsmserver.testing.world import Config, World
 

@@ -1,4 +1,4 @@
-"""Whole-server runs from one integer seed: generate, run, repeat exactly, and cut a failure down to its essence.
+"""Whole-server runs from one integer seed: generate, run, and repeat exactly.
 
 A run draws a header first: the configuration of its world, and, in half of the runs, which kinds of operations are in play and
 how likely each is (swarm testing: what is left out lets the rest go deep); the other half is uniform, which finds what is
@@ -8,7 +8,7 @@ shallow. Then it draws operations and applies them as it goes. A run that fails 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fsmserver.testing.coverage import Coverage
@@ -190,58 +190,3 @@ def run_script(config: Config, operations: Sequence[Operation], make_world: Worl
         outcome.failure = Failure.of(error)
     outcome.close(world)
     return outcome
-
-
-def reduce(outcome: Outcome, make_world: WorldMaker, *, most_runs: int = 400) -> Outcome:
-    """Cut a failing run down to operations that are all needed for a failure of the same kind, and a plain configuration.
-
-    Halves, quarters and so on down to single operations are left out as long as the failure stays (delta debugging);
-    `most_runs` bounds the tries. Gives the outcome of the smallest script found.
-    """
-    failure = outcome.failure
-    assert failure is not None, "only a failure can be reduced"
-    runs = 0
-    best = outcome
-
-    def still_fails(config: Config, operations: Sequence[Operation]) -> bool:
-        nonlocal runs, best
-        if runs >= most_runs:
-            return False
-        runs += 1
-        tried = run_script(config, operations, make_world)
-        if tried.failure is None or tried.failure.kind != failure.kind:
-            return False
-        best = tried
-        return True
-
-    still_fails(outcome.config, outcome.operations)
-    _plain(best.config, lambda config: still_fails(config, best.operations))
-    size = max(1, len(best.operations) // 2)
-    while True:
-        start, shorter = 0, False
-        while start < len(best.operations):
-            operations = best.operations
-            if still_fails(best.config, operations[:start] + operations[start + size :]):
-                shorter = True
-            else:
-                start += size
-        if (size == 1 and not shorter) or runs >= most_runs:
-            return best
-        size = max(1, size // 2)
-
-
-def _plain(config: Config, still_fails: Callable[[Config], bool]) -> None:
-    """Set each part of the configuration to its default, if the failure allows it."""
-    default = Config()
-    for name in ("handshake", "when_full", "exceptional", "eager_writes", "connections", "send_room_bytes", "receive_room_bytes"):
-        plainer = replace(config, **{name: getattr(default, name)})
-        if plainer != config and still_fails(plainer):
-            config = plainer
-
-
-def known_peers(operations: Sequence[Operation]) -> list[int]:
-    """Give the numbers of the peers in a script, in order."""
-    return sorted({operation[1] for operation in operations if operation[0] not in NAMELESS})
-
-
-__all__ = ["Failure", "Generator", "Outcome", "Peer", "known_peers", "reduce", "run_generated", "run_script", "run_seed"]

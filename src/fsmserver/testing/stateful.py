@@ -35,8 +35,9 @@ from fsmserver.core.states import Event, State
 from fsmserver.core.table import CONNECTION, FOREVER, SENDING
 from fsmserver.testing.coverage import LEAST_SHARE, Coverage
 from fsmserver.testing.operations import BRINGS, KINDS, NAMELESS, Kind, Operation, words
+from fsmserver.testing.reduction import reduce
 from fsmserver.testing.replay import as_test
-from fsmserver.testing.simulation import Failure, reduce, run_seed
+from fsmserver.testing.simulation import Failure, run_seed
 from fsmserver.testing.world import SIM_LIMITS, Config, Peer, World
 
 MOST_PEERS: Final = 6

@@ -1,0 +1,282 @@
+"""A failing run cut down to what it needs, in about the time that a few such runs take.
+
+A reduction tries scripts, and goes on from each that fails in the same way. Nearly all of its time goes into the first tries,
+when scripts are long; so these are the ones that can take most away at once:
+
+1. what lasts long is made short: a bustle of a hundred rounds becomes one of a few;
+2. of all peers the one that the failure names, with what concerns nobody; in a bustle it talks alone;
+3. the last operation alone, with its peers connected anew; the last two, four, eight, until they fail;
+4. another peer alone; where it takes several, each is left out in turn;
+5. halves, quarters, and so on down to single operations are left out (delta debugging);
+6. what does the work of several operations is replaced by these or by a plainer one, the configuration is made plain, and
+   numbers are made as small as they can be.
+
+What is tried is not logged and has no digest, and it is not run to its end unless the failure came there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Final, TypeAlias
+
+from fsmserver.runtime.link import address_words
+from fsmserver.testing.operations import BRINGS, CROWD, KINDS, NAMELESS, Operation
+from fsmserver.testing.simulation import Failure, Outcome, WorldMaker, run_script
+from fsmserver.testing.snapshot import fewer_collections
+from fsmserver.testing.world import FLOOD_BYTES, Config
+
+Script: TypeAlias = tuple[Operation, ...]
+
+MOST_WORK: Final = 20_000
+"""Operations and rounds in all tries together: a few seconds, for a failure that needs all of a long script."""
+
+LASTING: Final = frozenset(("bustle", "chat", "flood"))
+"""The kinds that go on for many rounds; how often is said behind their peers."""
+
+FEW_TIMES: Final = (1, 3, 9)
+"""So often they go on when they are made short."""
+
+FEWER_TIMES: Final = (1, 3)
+"""So often they are written out as what they are made of; more would not be plainer."""
+
+FEW_CONNECTIONS: Final = 2
+"""A limit that is reached soon, and a crowd that is small."""
+
+ERRNOS: Final = frozenset(("fail_send", "fail_recv", "false_recv", "fail_set_up", "fail_accept", "fail_close", "fail_shutdown", "lose"))
+"""The kinds whose number is an errno: one is not smaller than another."""
+
+HEARS_BYTES: Final = 100_000
+PLAIN: Final = Config()
+ROUND: Final[Operation] = ("round",)
+
+
+def reduce(outcome: Outcome, make_world: WorldMaker, *, most_work: int = MOST_WORK) -> Outcome:
+    """Cut a failing run down to operations that are all needed for a failure of the same kind, and a plain configuration.
+
+    Gives the outcome of the smallest script found; `outcome` itself if it does not fail again. `most_work` bounds the
+    operations and rounds of all tries together.
+    """
+    assert outcome.failure is not None, "only a failure can be reduced"
+    with fewer_collections():
+        reduction = _Reduction(outcome, outcome.failure, make_world, most_work)
+        if not reduction.fails(outcome.operations):
+            return outcome
+        reduction.run()
+        return run_script(reduction.config, reduction.script, make_world)
+
+
+class _Reduction:
+    """The smallest script so far that fails in the same way, and what can be tried to make it smaller."""
+
+    def __init__(self, outcome: Outcome, failure: Failure, make_world: WorldMaker, most_work: int) -> None:
+        self.config = outcome.config
+        self.script: Script = ()
+        self._kind = failure.kind
+        self._make_world = make_world
+        self._work_left = most_work
+        self._to_the_end = True
+        self._accused: list[int] = []
+
+    def run(self) -> None:
+        """Try everything, the coarse before the fine."""
+        self._shorten()
+        alone = any(self.fails(_of_one(self.script, peer)) for peer in self._accused)
+        if not alone:
+            self.fails(self.script, replace(self.config, connections=FEW_CONNECTIONS))
+        self._keep_the_last()
+        if not alone:
+            self._keep_few_peers()
+        self._leave_out()
+        self._make_plain()
+        if self._take_apart():
+            self._leave_out()
+        if self._make_small():
+            self._leave_out()
+        self._number_anew()
+
+    def fails(self, operations: Iterable[Operation], config: Config | None = None) -> bool:
+        """Tell whether a script fails in the same way; then it is the best so far, up to where it failed."""
+        if self._work_left <= 0:
+            return False
+        config, script = config or self.config, tuple(operations)
+        world = self._make_world(config)
+        world.kernel.log = None
+        done, to_the_end, failure = 0, False, None
+        try:
+            for operation in script:
+                done += 1
+                world.apply(operation)
+            to_the_end = True
+            if self._to_the_end:
+                world.finish()
+        except Exception as error:  # noqa: BLE001 - whatever is raised is what was looked for
+            failure = Failure.of(error)
+        world.violation = None
+        self._work_left -= done + world.rounds
+        if failure is None or failure.kind != self._kind:
+            return False
+        self.config, self.script, self._to_the_end = config, script[:done], to_the_end
+        self._accused = [peer.number for peer in world.peers.values() if address_words(peer.name) in failure.sentence]
+        return True
+
+    # What takes much away.
+
+    def _shorten(self) -> None:
+        for times in FEW_TIMES if any(operation[0] in LASTING for operation in self.script) else ():
+            if self.fails(_with_times(operation, times) for operation in self.script):
+                return
+
+    def _keep_the_last(self) -> None:
+        script, size = self.script, 1
+        while size < len(script) // 2:
+            before, last = script[:-size], script[-size:]
+            brought = set(chain.from_iterable(map(_brought_by, last)))
+            peers = [peer for peer in _peers_in(last) if peer not in brought]
+            if self.fails([*(_connect(before, peer) for peer in peers), ROUND, *last]):
+                return
+            size *= 2
+
+    def _keep_few_peers(self) -> None:
+        peers = _peers_in(self.script)
+        for peer in reversed(peers):
+            if self.fails(_of_one(self.script, peer)):
+                return
+        for peer in peers:
+            self.fails(operation for operation in self.script if operation[0] in NAMELESS or operation[1] != peer)
+
+    def _leave_out(self) -> None:
+        size = max(1, len(self.script) // 2)
+        while True:
+            start, shorter = 0, False
+            while start < len(self.script):
+                if self.fails(self.script[:start] + self.script[start + size :]):
+                    shorter = True
+                else:
+                    start += size
+            if size == 1 and not shorter:
+                return
+            size = max(1, size // 2)
+
+    # What makes it plain.
+
+    def _make_plain(self) -> None:
+        plain = replace(PLAIN, poller=self.config.poller)
+        if self.config == plain or self.fails(self.script, plain):
+            return
+        for name, value in plain.as_dict().items():
+            if getattr(self.config, name) != value:
+                self.fails(self.script, replace(self.config, **{name: value}))
+
+    def _take_apart(self) -> bool:
+        """Give True if anything was."""
+        before, place = self.script, 0
+        while place < len(self.script):
+            for parts in _parts_of(self.script[place], self.config.connections):
+                if self._replace(place, parts):
+                    break
+            place += 1
+        return self.script != before
+
+    def _make_small(self) -> bool:
+        """Give True if anything was."""
+        before = self.script
+        for place in range(len(self.script)):
+            if place < len(self.script) and self.script[place][0] not in ERRNOS:
+                arguments = KINDS[self.script[place][0]].arguments
+                for number in range(len(arguments)):
+                    self._make_one_small(place, number - len(arguments), arguments[number])
+        return self.script != before
+
+    def _make_one_small(self, place: int, number: int, choices: Sequence[object]) -> None:
+        """Find the smallest of the choices that fails, as if all that are larger than one that fails did too."""
+        operation = self.script[place]
+        value = operation[number]
+        smaller = sorted({choice for choice in choices if isinstance(choice, int) and isinstance(value, int) and choice < value})
+        at = len(operation) + number
+        bisect_left(smaller, True, key=lambda choice: self._replace(place, [(*operation[:at], choice, *operation[at + 1 :])]))
+
+    def _number_anew(self) -> None:
+        """Give the peers numbers from 1 on, in the order of their coming."""
+        numbers: dict[int, int] = {}
+        for peer in chain.from_iterable(map(_brought_by, self.script)):
+            numbers.setdefault(peer, len(numbers) + 1)
+        if any(peer != number for peer, number in numbers.items()):
+            named = KINDS.keys() - NAMELESS | BRINGS.keys()
+            self.fails(
+                (operation[0], numbers.get(operation[1], operation[1]), *operation[2:]) if operation[0] in named else operation
+                for operation in self.script
+            )
+
+    def _replace(self, place: int, parts: Sequence[Operation]) -> bool:
+        return self.fails((*self.script[:place], *parts, *self.script[place + 1 :]))
+
+
+def _brought_by(operation: Operation) -> range:
+    """Give the numbers of the peers that an operation brings."""
+    return range(operation[1], operation[1] + BRINGS[operation[0]]) if operation[0] in BRINGS else range(0)
+
+
+def _peers_in(script: Iterable[Operation]) -> list[int]:
+    """Give the peers that something is said of, the one that was spoken of last at the end."""
+    latest: dict[int, None] = {}
+    for operation in script:
+        if operation[0] not in NAMELESS:
+            latest.pop(operation[1], None)
+            latest[operation[1]] = None
+    return list(latest)
+
+
+def _connect(script: Iterable[Operation], peer: int) -> Operation:
+    """Give the operation that connects a peer; if it came in a crowd, one that would have done."""
+    own = (operation for operation in script if operation[0] == "connect" and operation[1] == peer)
+    return next(own, ("connect", peer, 0, 0))
+
+
+def _of_one(script: Iterable[Operation], peer: int) -> Iterator[Operation]:
+    """Give what concerns one peer, and what concerns nobody; of a crowd only this peer comes, and talks alone."""
+    for operation in script:
+        if operation[0] == "bustle":
+            if peer in _brought_by(operation):
+                yield from (("connect", peer, 0, 0), ROUND)
+            yield ("chat", peer, *operation[2:])
+        elif operation[0] in NAMELESS or operation[1] == peer:
+            yield operation
+
+
+def _with_times(operation: Operation, times: int) -> Operation:
+    if operation[0] not in LASTING:
+        return operation
+    return (*operation[:2], min(times, operation[2]), *operation[3:])
+
+
+def _parts_of(operation: Operation, connections: int) -> Iterator[Sequence[Operation]]:
+    """Give what may stand in for an operation, the plainest first."""
+    match operation:
+        case ("bustle", first, times, size_bytes, milliseconds):
+            crowd = range(first, first + min(CROWD, connections))
+            comes = [*(("connect", peer, 0, 0) for peer in crowd), ROUND, ROUND]
+            talks = [*(("say", peer, size_bytes) for peer in crowd), ROUND, *(("hear", peer, HEARS_BYTES) for peer in crowd)]
+            yield comes
+            for goes_on in FEWER_TIMES:
+                yield comes + [*talks, ("pass", milliseconds)] * min(goes_on, times)
+        case ("flood", peer, times):
+            for goes_on in FEWER_TIMES:
+                yield [("say", peer, FLOOD_BYTES), ROUND] * min(goes_on, times)
+        case ("chat", peer, times, size_bytes, milliseconds):
+            yield [("say", peer, size_bytes), ROUND]
+            for goes_on in FEWER_TIMES:
+                yield [("say", peer, size_bytes), ROUND, ("hear", peer, HEARS_BYTES), ("pass", milliseconds)] * min(goes_on, times)
+        case ("jam", peer, milliseconds, _):
+            yield [("stall", peer, milliseconds)]
+            yield [("stay_open", peer)]
+        case ("turn_away", peer):
+            yield [("write_eof", peer)]
+            yield [("pause", peer)]
+        case ("pass", _):
+            yield [ROUND]
+        case ("jump", milliseconds):
+            yield [ROUND]
+            yield [("pass", milliseconds)]
