@@ -150,6 +150,7 @@ SMALL: Final[Mapping[str, Bounds]] = {
             ("raise", "data_received"), ("stop_in", "data_received", "close"), ("stop_in", "connection_made", "abort"),
         ),
     ),
+    "interrupted": replace(ONE, operations=("say", "hear"), faults=(("false_recv", errno.EINTR), ("refuse_send", 1))),
 }  # fmt: skip
 """Searches of a second each, that together look into every corner."""
 
@@ -240,7 +241,8 @@ class BoundedServer:
             if name in NAMELESS:
                 yield (name, *arguments)
             else:
-                yield from ((name, number, *arguments) for number, peer in world.peers.items() if peer.link is not None)
+                served = [number for number, peer in world.peers.items() if peer.link is not None and not peer.failing]
+                yield from ((name, number, *arguments) for number in served)
 
     def _ready(self, world: World) -> tuple[int, int]:
         """Count what is ready, and what of it is a connection."""
