@@ -23,52 +23,17 @@ from fsmserver.testing.foreign import Finding, drive
 from fsmserver.testing.foreign_scripts import random_script
 from fsmserver.testing.foreign_search import Found, reduce, run, search
 from fsmserver.testing.kernel import SimKernel
-from tests.specimens import asyncio_echo, selectors_echo, tutorial
-
-HOME = ("127.0.0.1", 8008)
-
-
-def serve_tutorial() -> None:
-    tutorial.main(*HOME)
-
-
-def serve_tutorial_variant() -> None:
-    tutorial.main(*HOME, ignore_empty_reads=True)
+from tests.specimens import asyncio_echo, selectors_echo
+from tests.specimens.strangers import HOME, NAMED, OTHERS, search_all, serve_tutorial
 
 
 def found_in(program: Callable[[], None], seeds: int) -> list[str]:
     return [str(found) for found in search(program, range(seeds))]
 
 
-# The tutorial's faults, as the design names them: the server, how the fault shows, the most operations that show it.
-RECV, SEND, ACCEPT = "data = s.recv(1024)", "s.send(next_message)", "connection, _client_address = s.accept()"
-SELECT = "readable, writable, exceptional = select.select(inputs, outputs, inputs)"
-NAMED = {
-    "dies when one client resets": (serve_tutorial, f"dies: ConnectionResetError in main: {RECV}", 6),
-    "forgets what a partial send did not take": (serve_tutorial, "forgets", 4),
-    "KeyError when a connection closes in the round in which it is writable": (
-        serve_tutorial, "dies: KeyError in main: next_message = message_queues[s].get_nowait()", 3,
-    ),
-    "closes on urgent data": (serve_tutorial, "closes", 2),
-    "dies past descriptor 1023": (serve_tutorial, f"dies: ValueError in main: {SELECT}", 4),
-    "one client that does not read takes all memory": (serve_tutorial, "hoards", 2),
-    "spins when a client leaves (the variant without the empty read)": (serve_tutorial_variant, "spins", 0),
-}  # fmt: skip
-# And those that it does not name.
-OTHERS = {
-    "a partial send mixes up what follows": (serve_tutorial, "garbles", 4),
-    "dies when the kernel reports a socket readable that is not": (serve_tutorial, f"dies: BlockingIOError in main: {RECV}", 3),
-    "dies when accept fails": (serve_tutorial, f"dies: OSError in main: {ACCEPT}", 2),
-    "dies when the network gives a client up": (serve_tutorial, f"dies: TimeoutError in main: {RECV}", 2),
-    "dies when a client leaves with a reply under way": (serve_tutorial, f"dies: BrokenPipeError in main: {SEND}", 3),
-    "ValueError when urgent data and the end come in one round": (serve_tutorial, "dies: ValueError in main: inputs.remove(s)", 3),
-}
-SEEDS = {serve_tutorial: range(300), serve_tutorial_variant: range(20)}
-
-
 @pytest.fixture(scope="module")
 def searched() -> dict[Callable[[], None], dict[str, Found]]:
-    return {program: {str(found.finding): found for found in search(program, seeds)} for program, seeds in SEEDS.items()}
+    return search_all()
 
 
 @pytest.mark.parametrize("fault", [*NAMED, *OTHERS])
