@@ -84,11 +84,10 @@ class _Reduction:
         """Try everything, the coarse before the fine."""
         self._shorten()
         alone = any(self.fails(_of_one(self.script, peer)) for peer in self._accused)
-        if not alone:
-            self.fails(self.script, replace(self.config, connections=FEW_CONNECTIONS))
         self._keep_the_last()
         if not alone:
             self._keep_few_peers()
+            self.fails(self.script, replace(self.config, connections=FEW_CONNECTIONS))
         self._leave_out()
         self._make_plain()
         if self._take_apart():
