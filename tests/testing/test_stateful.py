@@ -11,6 +11,7 @@ from hypothesis.stateful import invariant, rule
 from fsmserver.cli.echo import Echo
 from fsmserver.core.connection import ConnectionFSM
 from fsmserver.core.states import Event, State
+from fsmserver.testing import stateful
 from fsmserver.testing.operations import KINDS
 from fsmserver.testing.stateful import (
     SETTINGS,
@@ -26,6 +27,7 @@ from fsmserver.testing.stateful import (
 from fsmserver.testing.world import Config, World
 
 BRIEF = settings(SETTINGS, max_examples=scaled(30))
+SHORT = settings(SETTINGS, max_examples=60)
 
 
 class EchoMachine(ServerMachine):
@@ -120,9 +122,16 @@ class Unseen(EchoMachine):
         self.sometimes("somebody is there", bool(self.peers))
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that was blind does not go on."""
+    monkeypatch.setattr(stateful, "PATIENCE", (1,))
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_search_that_never_sees_what_it_declares_is_blind() -> None:
     with pytest.raises(Blind, match="never happened: pigs fly"):
-        run_machine(Unseen)
+        run_machine(Unseen, SHORT)
 
 
 class OneEyed(EchoMachine):
@@ -134,9 +143,27 @@ class OneEyed(EchoMachine):
         return Config(watched=False, eager_writes=True)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_search_in_which_a_state_is_rare_is_blind() -> None:
     with pytest.raises(Blind, match=r"of the steps were in queued"):
-        run_machine(OneEyed)
+        run_machine(OneEyed, SHORT)
+
+
+class Late(EchoMachine):
+    """Sees something rare: it comes once, after many steps."""
+
+    least_share = 0.0
+    steps = 0
+
+    @rule()
+    def look(self) -> None:
+        Late.steps += 1
+        self.sometimes("it is late", Late.steps > 100)
+
+
+def test_a_search_that_was_blind_goes_on_before_it_says_so() -> None:
+    run_machine(Late, SHORT)
+    assert Late.steps > 100
 
 
 def test_a_run_that_is_too_short_is_not_called_blind() -> None:

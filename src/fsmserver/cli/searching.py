@@ -28,6 +28,8 @@ SHOWN_FAILURES: Final = 5
 DASK_PATIENCE: Final = "10s"
 ENOUGH_SEEDS: Final = 1000
 """Fewer than this are not expected to see everything, so that what they have not seen is not called blindness."""
+PACE: Final = 100
+"""Events a second of a server that has something to do: by these the speed of a simulation is given as times real time."""
 
 
 def run_simulation(plan: Plan, seeds: int, *, first: int, jobs: int, dask: str | None, database: str | None, failures: Path) -> int:
@@ -136,11 +138,13 @@ def figures(report: Report) -> Table:
         ("checked steps", report.figures["checked"] + report.figures["operations"]),
         ("messages delivered", report.figures["messages"]),
         ("transitions", report.figures["transitions"]),
+        ("events (calls, transitions)", report.figures["events"]),
         ("connections", report.figures["connections"]),
         ("simulated hours", report.figures["simulated_s"] / 3600),
     ):
         table.add_row(label, f"{value:,.0f}", f"{value / cpu_s:,.0f}" if label != "simulated hours" else f"{value / cpu_s:.2f}")
     table.add_row("CPU seconds", f"{cpu_s:.1f}", "")
+    table.add_row(f"times real time, at {PACE} events a simulated second", f"{report.figures['events'] / cpu_s / PACE:,.0f}", "")
     return table
 
 

@@ -27,7 +27,7 @@ from fsmserver.testing.world import Config, World
 SEEDS_A_TASK: Final = 20
 FORMAT: Final = 1
 DEFAULT_PROTOCOL: Final = "fsmserver.cli.echo:Echo"
-FIGURES: Final = ("checked", "messages", "transitions", "rounds", "connections", "operations", "simulated_s", "cpu_s")
+FIGURES: Final = ("checked", "messages", "transitions", "events", "rounds", "connections", "operations", "simulated_s", "cpu_s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ KINDS: Final[dict[str, Kind]] = {
     "bustle": Kind(
         "time",
         2,
-        ((40, 80, 120), MESSAGE_SIZES, (1, 40, 200)),
+        ((60, 120, 180), MESSAGE_SIZES, (1, 40, 100)),
         "a crowd comes; so often, so many ms apart, all peers say so many bytes and hear what is there",
     ),
     "round": Kind("time", 30, (), "one round of the loop"),
@@ -112,7 +112,7 @@ KINDS: Final[dict[str, Kind]] = {
 }
 """Every kind of operation. The order is that of the byte tape and must not change without a reason."""
 
-CROWD: Final = 10
+CROWD: Final = 16
 BRINGS: Final = {"connect": 1, "bustle": CROWD}
 """The kinds that bring peers, and how many: their first argument is the number of the first of these, never used before."""
 

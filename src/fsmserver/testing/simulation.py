@@ -25,7 +25,7 @@ EIGHTHS: Final = 8
 FOCUS: Final = (0, 3, 6, 7)
 """Of eight operations so many stay with the peer of the one before."""
 
-CONNECTIONS: Final = (2, 6, 12, 12)
+CONNECTIONS: Final = (2, 6, 12, 18)
 """Limits on connections: with the first ones listeners are full, the last has room for a bustle."""
 
 STIMULI: Final = (("say",), ("say",), ("write",), ("end",), ("urge",), ("urge",), ("say", "fail_recv"), ("abort",), ("pass", "pass"))
@@ -55,7 +55,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a run. `digest` is empty if it failed."""
+    """What became of a run. `digest` is empty if it failed; `events` are what it is made of: calls to the kernel, and transitions."""
 
     config: Config
     operations: list[Operation] = field(default_factory=list)
@@ -65,6 +65,7 @@ class Outcome:
     checked: int = 0
     messages: int = 0
     transitions: int = 0
+    events: int = 0
     rounds: int = 0
     connections: int = 0
     simulated_s: float = 0.0
@@ -75,6 +76,7 @@ class Outcome:
         self.checked = world.checked
         self.messages = world.messages
         self.transitions = len(world.transitions)
+        self.events = self.transitions + len(world.kernel.log or ())
         self.rounds = world.rounds
         self.connections = len(world.peers)
         self.simulated_s = world.kernel.clock() - 1000.0

@@ -103,12 +103,19 @@ class SimSocket:
         """Receive at most `bufsize` bytes; empty at the end of the stream. To receive 0 bytes asks nobody, as in the standard library."""
         if bufsize <= 0:
             return self._recv_none(bufsize)
-        kernel = self.kernel
+        kernel, stream = self.kernel, self.stream
+        if stream is not None and stream.plain and not flags and kernel.open.get(self.fd) is self:
+            unread = stream.unread
+            usual = 0 < len(unread) <= bufsize and not stream.peer.unsent  # all that there is
+            if usual and not (kernel.rules and kernel.may_strike(self.fd)):
+                stream.unread = b""
+                if kernel.log is not None:
+                    kernel.log.append((kernel.now_us, "recv", self.fd, len(unread)))
+                return unread
         try:
             if kernel.open.get(self.fd) is not self:
                 raise os_error(errno.EBADF)
             most = kernel.check("recv", self.fd, bufsize) if kernel.rules else bufsize
-            stream = self.stream
             data: bytes = self._recv_unconnected(flags) if stream is None else stream.recv(most, flags)
         except OSError as error:
             raise self._failed("recv", error) from None
@@ -141,7 +148,18 @@ class SimSocket:
 
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Offer bytes; give how many were taken. A copy is offered: the frames of an error must not hold on to the caller's buffer."""
-        return self._send("send", data if type(data) is bytes else bytes(data), flags)
+        kernel, stream = self.kernel, self.stream
+        offered: bytes = data if type(data) is bytes else bytes(data)
+        usual = not flags and stream is not None and stream.plain and kernel.open.get(self.fd) is self
+        if stream is None or not usual or (kernel.rules and kernel.may_strike(self.fd)):
+            return self._send("send", offered, flags)
+        try:  # the usual case
+            count_bytes: int = stream.send(offered)
+        except OSError as error:
+            raise self._failed("send", error) from None
+        if kernel.log is not None:
+            kernel.log.append((kernel.now_us, "send", self.fd, count_bytes))
+        return count_bytes
 
     def sendmsg(self, buffers: Iterable[Any], *_: Any) -> int:
         """Offer several buffers at once; give how many bytes were taken."""

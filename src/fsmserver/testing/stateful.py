@@ -41,6 +41,10 @@ from fsmserver.testing.simulation import Failure, run_seed
 from fsmserver.testing.world import SIM_LIMITS, Config, Peer, World
 
 MOST_PEERS: Final = 6
+PLACES: Final = 24
+PLACES_OF_THE_OPEN: Final = 18
+"""What a peer is chosen by: a number below the first, and one of those that are not closed for numbers below the second."""
+
 SETTINGS: Final = settings(
     max_examples=100,
     stateful_step_count=25,
@@ -50,6 +54,9 @@ SETTINGS: Final = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 """Where a machine says nothing else. Virtual time has no deadlines."""
+
+PATIENCE: Final = (1, 2, 4)
+"""How often over a search is done that was blind the time before."""
 
 LEAST_AGE: Final = 8
 """A connection of a `ConnectionMachine` ends after this many steps at the earliest, and then is asked this much more:"""
@@ -361,11 +368,19 @@ class ServerMachine(SearchMachine):
         return True
 
     def pick(self, place: int) -> Peer:
-        """Choose a peer: mostly one whose connection is not closed, if there is one."""
-        live = self.world.live
-        open_ones = [peer for peer in live if not peer.checked]
-        among = live if place == MOST_PEERS - 1 or not open_ones else open_ones
-        return among[place % len(among)]
+        """Choose a peer, of `PLACES` places: the states that connections are in have the same share, whatever their numbers.
+
+        Closed ones have less, since little happens to them.
+        """
+        by_state: dict[State, list[Peer]] = {}
+        for peer in self.world.live:
+            by_state.setdefault(peer.state, []).append(peer)
+        closed = by_state.pop(State.CLOSED, [])
+        if closed and (place >= PLACES_OF_THE_OPEN or not by_state):
+            return closed[place % len(closed)]
+        groups = [by_state[state] for state in State if state in by_state]
+        among = groups[place % len(groups)]
+        return among[place // len(groups) % len(among)]
 
     def do(self, *operation: Any) -> bool:
         """Do an operation of the vocabulary; False if it cannot be done now."""
@@ -442,7 +457,7 @@ def _make_rule(name: str, kind: Kind) -> Any:
     arguments: dict[str, Any] = {f"argument_{place}": st.sampled_from(choices) for place, choices in enumerate(kind.arguments)}
     of_a_peer = name not in NAMELESS and name != "connect"
     if of_a_peer:
-        arguments["place"] = st.integers(0, MOST_PEERS - 1)
+        arguments["place"] = st.integers(0, PLACES - 1)
     if kind.group != "time":
         arguments["then_a_round"] = st.sampled_from([True, True, True, False])
 
@@ -480,23 +495,33 @@ def scaled(count: int) -> int:
 def run_machine(machine: type[SearchMachine], bounds: settings | None = None) -> None:
     """Search with a machine; a failure tells its whole story.
 
+    A search that was blind goes on for longer, since what is rare in few examples need not be in many.
+
     Raises:
         Exception: whatever the machine found, minimal, with the story as its note.
-        Blind: it found nothing, and saw too little.
+        Blind: it found nothing, and saw too little all the same.
 
     """
     machine.seen = Coverage()
+    bounds = bounds or settings(SETTINGS, max_examples=scaled(SETTINGS.max_examples))
+    spots: list[str] = []
+    for times in PATIENCE:
+        _search(machine, settings(bounds, max_examples=times * bounds.max_examples))
+        spots = machine.blind_spots()
+        if not spots:
+            return
+    raise Blind(f"{machine.__name__} was blind: {'; '.join(spots)}")
+
+
+def _search(machine: type[SearchMachine], bounds: settings) -> None:
     try:
-        run_state_machine_as_test(machine, settings=bounds or settings(SETTINGS, max_examples=scaled(SETTINGS.max_examples)))
+        run_state_machine_as_test(machine, settings=bounds)
     except Exception as error:
         if machine.latest is not None:
             error.add_note(machine.latest.story())
         raise
     finally:
         machine.latest = None
-    spots = machine.blind_spots()
-    if spots:
-        raise Blind(f"{machine.__name__} was blind: {'; '.join(spots)}")
 
 
 def state_machine_test(machine: type[SearchMachine], bounds: settings | None = None) -> type[TestCase]:

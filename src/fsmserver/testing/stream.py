@@ -126,8 +126,8 @@ class Stream:
         size_bytes = len(data)
         unsent = self.unsent
         room_bytes = self.send_room_bytes - len(unsent)
-        if not unsent and not self.held and not urgent and not self.kernel.rules:
-            peer = self.peer
+        peer, kernel = self.peer, self.kernel
+        if not unsent and not self.held and not urgent and not (kernel.rules and kernel.may_strike(peer.fd)):
             peer_room_bytes = peer.receive_room_bytes - len(peer.unread)
             if size_bytes <= peer_room_bytes and not peer.read_shut:  # the usual case: all of it goes over at once
                 peer.unread += data

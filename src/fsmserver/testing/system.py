@@ -177,7 +177,12 @@ class SimSystem:
                 ready.append((fd, NVAL))
                 continue
             stream = owner.stream
-            bits = (owner.readiness() if stream is None else stream.readiness()) & mask
+            if stream is None:
+                bits = owner.readiness() & mask
+            elif stream.plain and not stream.unsent:  # the usual case
+                bits = (IN | OUT if stream.unread else OUT) & mask
+            else:
+                bits = stream.readiness() & mask
             if bits:
                 ready.append((fd, bits))
         ready.sort()

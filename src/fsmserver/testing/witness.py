@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import traceback
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fsmserver.core.connection import ConnectionFSM
+from fsmserver.core.errors import IllegalTransition, OutboxOverflow, OutboxSealed
+from fsmserver.core.states import Hold, State
+from fsmserver.runtime.transport import Transport
 
 if TYPE_CHECKING:
+    from fsmserver.core.outbox import Buffer
     from fsmserver.testing.world import Peer, World
+
+FINISHING: Final = Hold.FINISHING.value
+CLOSED: Final = State.CLOSED
 
 
 class HandlerError(Exception):
@@ -38,8 +45,7 @@ class ProtocolFailed(AssertionError):
 
 @lru_cache
 def recorded(fsm_class: type[ConnectionFSM]) -> type[ConnectionFSM]:
-    """Give a machine class that also keeps all that was written to it, so that it can be compared with what arrives."""
-    enqueue = fsm_class.enqueue
+    """Give a machine class that also has all that was written to it, so that it can be compared with what arrives."""
 
     class Recorded(fsm_class):  # type: ignore[misc, valid-type]
         __slots__ = ("written",)
@@ -48,15 +54,34 @@ def recorded(fsm_class: type[ConnectionFSM]) -> type[ConnectionFSM]:
             super().__init__(**options)
             self.written = bytearray()
 
-        def enqueue(self, data: bytes, now_s: float = 0.0) -> bool:
-            self.written += data
-            try:
-                return enqueue(self, data, now_s)
-            except BaseException:
-                del self.written[len(self.written) - len(data) :]
-                raise
-
     return Recorded
+
+
+class RecordingTransport(Transport):
+    """A transport that keeps what is written, in its machine's `written`; what is refused is taken out again.
+
+    The machine itself overrides nothing, so that the loop serves it by its short way, as it does outside of the simulation.
+    """
+
+    __slots__ = ("_last_bytes",)
+
+    def write(self, data: Buffer) -> None:
+        """Keep the bytes, and queue them."""
+        fsm: Any = self._fsm
+        fsm.written += data
+        write(self, data)
+
+    def _write(self, data: bytes) -> None:
+        self._last_bytes = len(data)
+        queue(self, data)
+
+    def _refuse(self, error: OutboxSealed | IllegalTransition | OutboxOverflow) -> None:
+        fsm: Any = self._fsm
+        del fsm.written[len(fsm.written) - self._last_bytes :]
+        super()._refuse(error)
+
+
+write, queue = Transport.write, Transport._write  # noqa: SLF001 - a subclass's own; super() costs as much as a message's check
 
 
 class Witness:
@@ -68,6 +93,7 @@ class Witness:
         self.inner = inner
         self.peer: Peer | None = None
         self.transport: Any = None
+        self.fsm: Any = None
         self.made = 0
         self.lost = 0
         self.paused = False
@@ -79,12 +105,14 @@ class Witness:
         self.made += 1
         if self.made != 1 or self.lost:
             self.world.violate(3, "connection_made was called a second time, or after the end")
-        self.transport = transport
-        self.peer = self.world.by_name.get(transport.get_extra_info("peername"))
+        link = transport._link  # noqa: SLF001 - the world looks at what protocols need not see
+        link.transport = self.transport = RecordingTransport(link)
+        self.fsm = link.fsm
+        self.peer = self.world.by_name.get(link.peername)
         if self.peer is not None:
             self.peer.witness = self
-            self.peer.link = transport._link  # noqa: SLF001 - the world looks at what protocols need not see
-        self._pass_on("connection_made", transport)
+            self.peer.link = link
+        self._pass_on("connection_made", self.transport)
 
     def data_received(self, data: bytes) -> None:
         """Compare with what the peer sent."""
@@ -111,17 +139,17 @@ class Witness:
 
     def check_delivery(self, data: Any) -> None:
         """Check that `data` is what the peer sent next."""
-        world, peer = self.world, self.peer
+        world, peer, fsm = self.world, self.peer, self.fsm
         world.messages += 1
-        if self.lost or not self.made:
+        if fsm is None or self.lost:
             world.violate(3, "bytes were delivered before connection_made or after connection_lost")
-        elif self.transport._link.fsm.closing:  # noqa: SLF001 - a transport of the protocol's own may hide it
+        elif fsm.state is CLOSED or fsm._holds & FINISHING:  # noqa: SLF001 - as a number; a transport of the protocol's own may hide it
             world.violate(3, f"bytes were delivered after the close of {self.transport!r}")
         if peer is not None:
-            size_bytes = len(data)
-            if peer.exact and peer.sent[self.delivered : self.delivered + size_bytes] != data:
-                world.violate(4, f"peer {peer.number} did not send what was delivered: {bytes(data[:40])!r}, at {self.delivered}")
-            self.delivered += size_bytes
+            before_bytes = self.delivered
+            self.delivered = after_bytes = before_bytes + len(data)
+            if peer.sent[before_bytes:after_bytes] != data and peer.exact:
+                world.violate(4, f"peer {peer.number} did not send what was delivered: {bytes(data[:40])!r}, at {before_bytes}")
 
     def eof_received(self) -> Any:
         """Keep the connection half open if that was ordered."""

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -66,9 +67,6 @@ PREFACE_BYTES: Final = 8
 JAM_BYTES: Final = 30
 JAM_MESSAGES: Final = 3
 
-READING: Final = (1, 3)
-"""What a link is registered for while it is read."""
-
 TALKERS: Final = 3
 """With fewer than this there is no bustle."""
 
@@ -88,6 +86,9 @@ PATTERN_BYTES: Final = len(PATTERN)
 
 CODES: Final[dict[str, int]] = {word: code for code, word in enumerate((*State, *Event))}
 """States and events in a digest."""
+
+CLOSED, EXHAUSTED = State.CLOSED, ListenerState.EXHAUSTED
+NOBODY: Final[dict[int, Any]] = {}
 
 NUMBER: Final = itemgetter(1)
 """The connection of a transition."""
@@ -157,12 +158,6 @@ class Peer:
             state: State = self.link.fsm.state
             return state
         return State.CLOSED if self.ours.orphan else State.ACCEPTED
-
-    @property
-    def can_talk(self) -> bool:
-        """Whether what it says is read at once."""
-        link = self.link
-        return link is not None and link.registered in READING and not self.ended and not self.gone and not self.stream.unsent
 
     @property
     def over(self) -> bool:
@@ -258,6 +253,7 @@ class World:
             poller=make_poller(config.poller, self.kernel.system),
             clock=self.kernel.clock,
             waker=waker,
+            calls=self.kernel,
             limits=exact_limits,
             eager_writes=config.eager_writes,
             exceptional=config.exceptional,  # type: ignore[arg-type] # a plain word, as JSON has it
@@ -269,9 +265,11 @@ class World:
         # poll has no descriptor of its own; one is kept for it, so that numbers, and digests, are the same with every poller.
         self._reserved = self.kernel.system.epoll() if config.poller == "poll" else None
         self.base_descriptors = len(self.kernel.open)
+        home = self.kernel.listen(HOME)
+        self.queue = self.kernel.ports[HOME]
         self.listener = listener_class(
             self.scheduler,
-            self.kernel.listen(HOME),
+            home,
             self._make_protocol,
             when_full=config.when_full,  # type: ignore[arg-type] # as above
         )
@@ -287,7 +285,7 @@ class World:
     # What the scheduler tells.
 
     def _watch(self, link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
-        self.transitions.append((link.scheduler.now_s, link.number, origin, event))
+        self.transitions.append((self.scheduler.now_s, link.number, origin, event))
         if USUAL[origin].get(event) == (fsm.state, fsm.outbox.size_bytes > 0):
             return
         try:
@@ -335,22 +333,26 @@ class World:
             InvariantViolated: something does not hold.
 
         """
-        if self.exhausted_until_us and self.kernel.now_us >= self.exhausted_until_us:
-            self.kernel.descriptors, self.exhausted_until_us = DESCRIPTORS, 0
-        scheduler, counts = self.scheduler, self.scheduler.counts
-        expecting = () if self.kernel.rules or self.kernel.withheld else self._expect_service()
-        before, accepted = dict(scheduler.links), counts.accepted + counts.refused
+        kernel = self.kernel
+        if self.exhausted_until_us and kernel.now_us >= self.exhausted_until_us:
+            kernel.descriptors, self.exhausted_until_us = DESCRIPTORS, 0
+        scheduler, counts, budget_bytes = self.scheduler, self.scheduler.counts, self.scheduler.limits.read_budget_bytes
+        expecting = () if kernel.rules or kernel.withheld else self._expect_service()
+        accepted = counts.accepted + counts.refused
+        before = dict(scheduler.links) if self.queue.backlog else NOBODY  # if nobody waits, nobody is accepted
         scheduler.round(longest_s)
         self.rounds += 1
         if self.violation is not None:
             raise self.violation
         check_round(self)
         for link, before_bytes in expecting:
-            self._check_served(link, before_bytes)
+            received_bytes = link.fsm.received_bytes - before_bytes
+            if not 0 < received_bytes <= budget_bytes:
+                self._check_served(link, received_bytes)
         if counts.accepted + counts.refused != accepted:
             self._check_accepted(before, counts.accepted + counts.refused - accepted)
         self._look_at_peers()
-        if self.listener.state is ListenerState.EXHAUSTED:
+        if self.listener.state is EXHAUSTED:
             self.coverage.sometimes["exhaust"] += 1
 
     def _expect_service(self) -> list[tuple[Link, int]]:
@@ -361,7 +363,7 @@ class World:
             and peer.ours.unread
             and peer.link.registered & 1
             and not peer.link.touched
-            and peer.ours.readiness() & 1
+            and (peer.ours.plain or peer.ours.readiness() & 1)
         ]
 
     def _check_accepted(self, before: dict[int, Link], accepted: int) -> None:
@@ -371,9 +373,8 @@ class World:
             if before.get(fd, link) is not link:
                 raise InvariantViolated(3, f"the descriptor {fd} was used again in the round in which it was closed, by {link.name}")
 
-    def _check_served(self, link: Link, before_bytes: int) -> None:
+    def _check_served(self, link: Link, received_bytes: int) -> None:
         fsm = link.fsm
-        received_bytes = fsm.received_bytes - before_bytes
         if received_bytes > fsm.limits.read_budget_bytes:
             raise InvariantViolated(7, f"{received_bytes} bytes were received from {link.name} in one round")
         if not received_bytes and not fsm.closed and not fsm.holds and not self.kernel.rules:
@@ -385,20 +386,19 @@ class World:
             link = peer.link
             if link is None:
                 self._find_link(peer)
-            elif link.fsm.closed:
+                over = over or (peer.gone and peer.link is None and peer.ours.orphan)
+                continue
+            fsm, ours, witness = link.fsm, peer.ours, peer.witness
+            if fsm.state is CLOSED:
                 if not peer.checked:
                     peer.checked = True
                     self._check_end(peer)
                 over = over or peer.gone
-            else:
-                if peer.ours.error and not peer.ours.unread:
-                    self._count_failing(peer)
-                if peer.witness is not None and peer.witness.paused != (link.fsm._holds & BACKPRESSURE > 0):  # noqa: SLF001 - as a number
-                    raise InvariantViolated(
-                        5, f"{link.fsm!r} of {link.name} was {'' if peer.witness.paused else 'not '}told to pause writing"
-                    )
-            if peer.gone and link is None and peer.ours.orphan:
-                over = True
+                continue
+            if ours.error and not ours.unread:
+                self._count_failing(peer)
+            if witness is not None and witness.paused is not (fsm._holds & BACKPRESSURE > 0):  # noqa: SLF001 - as a number
+                raise InvariantViolated(5, f"{fsm!r} of {link.name} was {'' if witness.paused else 'not '}told to pause writing")
         if over:
             self.live = [peer for peer in self.live if not peer.over]
 
@@ -461,21 +461,23 @@ class World:
         if peer.gone or peer.ended:
             return False
         if self.payload is not None:
-            return self._send(peer, self.payload(peer, size_bytes))
-        start = (97 * peer.number + len(peer.sent)) % (PATTERN_BYTES - size_bytes)
-        return self._send(peer, PATTERN[start : start + size_bytes])
-
-    def _do_tell(self, peer: Peer, text: str) -> bool | None:
-        if peer.gone or peer.ended:
-            return False
-        return self._send(peer, text.encode("latin-1"))
-
-    def _send(self, peer: Peer, data: bytes) -> bool | None:
+            data = self.payload(peer, size_bytes)
+        else:
+            start = (97 * peer.number + len(peer.sent)) % (PATTERN_BYTES - size_bytes)
+            data = PATTERN[start : start + size_bytes]
         try:
             taken_bytes = peer.stream.send(data)
         except OSError:
             return None
         peer.sent += data if taken_bytes == len(data) else data[:taken_bytes]
+        return None
+
+    def _do_tell(self, peer: Peer, text: str) -> bool | None:
+        if peer.gone or peer.ended:
+            return False
+        data = text.encode("latin-1")
+        with suppress(OSError):
+            peer.sent += data[: peer.stream.send(data)]
         return None
 
     def _do_chat(self, peer: Peer, times: int, size_bytes: int, milliseconds: int) -> bool | None:
@@ -502,17 +504,24 @@ class World:
         if peer.gone:
             return False
         stream = peer.stream
-        if not stream.unread and not stream.fin_received and not stream.over:
+        unread = stream.unread
+        if stream.plain and len(unread) <= size_bytes and not peer.ours.unsent:  # the usual case: all that there is
+            if not unread:
+                return None
+            data, stream.unread = unread, b""
+        elif not unread and not stream.fin_received and not stream.over:
             return None  # it would be EAGAIN, and an exception is dear
-        try:
-            data = stream.recv(size_bytes)
-        except OSError:
-            return None
-        if not data:
-            peer.heard_end = True
-        elif peer.link is None or peer.link.fsm.written[peer.got_bytes : peer.got_bytes + len(data)] != data:
-            raise InvariantViolated(4, f"peer {peer.number} received what was not written: {data[:40]!r}, at {peer.got_bytes}")
-        peer.got_bytes += len(data)
+        else:
+            try:
+                data = stream.recv(size_bytes)
+            except OSError:
+                return None
+            if not data:
+                peer.heard_end = True
+        before_bytes = peer.got_bytes
+        peer.got_bytes = after_bytes = before_bytes + len(data)
+        if data and (peer.link is None or peer.link.fsm.written[before_bytes:after_bytes] != data):
+            raise InvariantViolated(4, f"peer {peer.number} received what was not written: {data[:40]!r}, at {before_bytes}")
         return None
 
     def _do_end(self, peer: Peer) -> bool | None:
@@ -726,7 +735,7 @@ class World:
         self.round()
         self.round()
         for _ in range(times):
-            talking = [peer for peer in self.live if peer.can_talk]
+            talking = self._talkers()
             if len(talking) < TALKERS:
                 break
             for peer in talking:
@@ -735,6 +744,14 @@ class World:
             for peer in talking:
                 self._do_hear(peer, 100_000)
             self.kernel.advance_to(self.kernel.now_us + 1000 * milliseconds)
+
+    def _talkers(self) -> list[Peer]:
+        """Give those who are read at once if they say something now."""
+        return [
+            peer
+            for peer in self.live
+            if peer.link is not None and peer.link.registered & 1 and not peer.ended and not peer.gone and not peer.stream.unsent
+        ]
 
     def _do_round(self) -> None:
         self.round()
