@@ -16,17 +16,18 @@ What is tried is not logged and has no digest, and it is not run to its end unle
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, product
 from typing import Final, TypeAlias
 
 from fsmserver.runtime.link import address_words
 from fsmserver.testing.operations import BRINGS, CROWD, KINDS, NAMELESS, Operation
 from fsmserver.testing.simulation import Failure, Outcome, WorldMaker, run_script
 from fsmserver.testing.snapshot import fewer_collections
-from fsmserver.testing.world import FLOOD_BYTES, Config
+from fsmserver.testing.world import FLOOD_BYTES, Config, Peer
 
 Script: TypeAlias = tuple[Operation, ...]
 
@@ -42,8 +43,14 @@ FEW_TIMES: Final = (1, 3, 9)
 FEWER_TIMES: Final = (1, 3)
 """So often they are written out as what they are made of; more would not be plainer."""
 
+LATEST_PEERS: Final = 4
+"""Of so many it is tried whether one alone will do."""
+
 FEW_CONNECTIONS: Final = 2
 """A limit that is reached soon, and a crowd that is small."""
+
+CLOCK: Final = frozenset(name for name, kind in KINDS.items() if kind.group == "time" and name not in BRINGS)
+"""The kinds that do nothing but rounds."""
 
 ERRNOS: Final = frozenset(("fail_send", "fail_recv", "false_recv", "fail_set_up", "fail_accept", "fail_close", "fail_shutdown", "lose"))
 """The kinds whose number is an errno: one is not smaller than another."""
@@ -83,11 +90,12 @@ class _Reduction:
     def run(self) -> None:
         """Try everything, the coarse before the fine."""
         self._shorten()
-        alone = any(self.fails(_of_one(self.script, peer)) for peer in self._accused)
+        alone = any(self._keep_one(peer) for peer in self._accused)
         self._keep_the_last()
         if not alone:
-            self._keep_few_peers()
             self.fails(self.script, replace(self.config, connections=FEW_CONNECTIONS))
+            self._keep_few_peers()
+        self._tame()
         self._leave_out()
         self._make_plain()
         if self._take_apart():
@@ -118,15 +126,21 @@ class _Reduction:
         if failure is None or failure.kind != self._kind:
             return False
         self.config, self.script, self._to_the_end = config, script[:done], to_the_end
-        self._accused = [peer.number for peer in world.peers.values() if address_words(peer.name) in failure.sentence]
+        self._accused = [peer.number for peer in world.peers.values() if _is_named(peer, failure.sentence)]
         return True
 
     # What takes much away.
 
     def _shorten(self) -> None:
-        for times in FEW_TIMES if any(operation[0] in LASTING for operation in self.script) else ():
-            if self.fails(_with_times(operation, times) for operation in self.script):
-                return
+        if not any(operation[0] in LASTING for operation in self.script):
+            return
+        last = len(self.script) - 1
+        if not any(self.fails(_all_shortened(self.script, times)) for times in FEW_TIMES) and self.script[last][0] in LASTING:
+            any(self._replace(last, _all_shortened(self.script[last:], times)) for times in FEW_TIMES)  # it failed in there
+
+    def _keep_one(self, peer: int) -> bool:
+        ways = product((True, False), repeat=2)
+        return any(self.fails(_of_one(self.script, peer, calm=calm, talks=talks)) for calm, talks in ways)
 
     def _keep_the_last(self) -> None:
         script, size = self.script, 1
@@ -134,17 +148,32 @@ class _Reduction:
             before, last = script[:-size], script[-size:]
             brought = set(chain.from_iterable(map(_brought_by, last)))
             peers = [peer for peer in _peers_in(last) if peer not in brought]
-            if self.fails([*(_connect(before, peer) for peer in peers), ROUND, *last]):
+            came = [*(_connect(before, peer) for peer in peers), ROUND]
+            if self.fails([*came, *_all_shortened(last, FEW_TIMES[0])]) or self.fails([*came, *last]):
                 return
             size *= 2
 
     def _keep_few_peers(self) -> None:
         peers = _peers_in(self.script)
-        for peer in reversed(peers):
-            if self.fails(_of_one(self.script, peer)):
-                return
-        for peer in peers:
-            self.fails(operation for operation in self.script if operation[0] in NAMELESS or operation[1] != peer)
+        if any(self._keep_one(peer) for peer in reversed(peers[-LATEST_PEERS:])):
+            return
+        size = len(peers) // 2
+        while size:
+            start = 0
+            while start < len(peers):
+                gone = peers[start : start + size]
+                if self.fails(operation for operation in self.script if operation[0] in NAMELESS or operation[1] not in gone):
+                    del peers[start : start + size]
+                else:
+                    start += size
+            size //= 2
+
+    def _tame(self) -> None:
+        """Have each of what lasts be short, or not be there: the tries that follow cost less then."""
+        lasting = [place for place, operation in enumerate(self.script) if operation[0] in LASTING]
+        for place in reversed(lasting):
+            ways = ([], *(list(_shortened(self.script[place], times)) for times in FEW_TIMES))
+            any(self._replace(place, way) for way in ways)
 
     def _leave_out(self) -> None:
         size = max(1, len(self.script) // 2)
@@ -234,21 +263,40 @@ def _connect(script: Iterable[Operation], peer: int) -> Operation:
     return next(own, ("connect", peer, 0, 0))
 
 
-def _of_one(script: Iterable[Operation], peer: int) -> Iterator[Operation]:
-    """Give what concerns one peer, and what concerns nobody; of a crowd only this peer comes, and talks alone."""
+def _is_named(peer: Peer, sentence: str) -> bool:
+    return re.search(rf"\bpeer {peer.number}\b|{re.escape(address_words(peer.name))}\b", sentence) is not None
+
+
+def _of_one(script: Iterable[Operation], peer: int, *, calm: bool, talks: bool) -> Iterator[Operation]:
+    """Give what concerns one peer, and rounds and time; unless it is to be `calm`, also what else concerns nobody.
+
+    Of a crowd only this peer comes. If it `talks`, it goes on alone; otherwise only time passes.
+    """
     for operation in script:
-        if operation[0] == "bustle":
-            if peer in _brought_by(operation):
-                yield from (("connect", peer, 0, 0), ROUND)
-            yield ("chat", peer, *operation[2:])
-        elif operation[0] in NAMELESS or operation[1] == peer:
+        match operation:
+            case ("bustle", _, times, size_bytes, milliseconds):
+                if peer in _brought_by(operation):
+                    yield from (("connect", peer, 0, 0), ROUND)
+                yield ("chat", peer, times, size_bytes, milliseconds) if talks else ("pass", times * milliseconds)
+            case (name, *named):
+                if (name in CLOCK or not calm) if name in NAMELESS else named[0] == peer:
+                    yield operation
+
+
+def _shortened(operation: Operation, times: int) -> Iterator[Operation]:
+    """Give what lasts fewer times, but no less long."""
+    match operation:
+        case ("bustle" | "chat", _, often, _, milliseconds) if often > times:
+            yield (*operation[:2], times, *operation[3:])
+            yield ("pass", (often - times) * milliseconds)
+        case ("flood", _, often):
+            yield (*operation[:2], min(often, times))
+        case _:
             yield operation
 
 
-def _with_times(operation: Operation, times: int) -> Operation:
-    if operation[0] not in LASTING:
-        return operation
-    return (*operation[:2], min(times, operation[2]), *operation[3:])
+def _all_shortened(script: Iterable[Operation], times: int) -> list[Operation]:
+    return list(chain.from_iterable(_shortened(operation, times) for operation in script))
 
 
 def _parts_of(operation: Operation, connections: int) -> Iterator[Sequence[Operation]]:
