@@ -26,7 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to check traces, if that was asked for."""
-    config.addinivalue_line("markers", "untraced(reason): what connections do here is wrong on purpose; --fsm-traces passes it over")
+    config.addinivalue_line(
+        "markers", "untraced(reason): --fsm-traces leaves it alone: its connections do wrong on purpose, or may not be watched"
+    )
     if config.getoption("--fsm-traces"):
         from fsmserver.testing.traces import TraceCheck  # noqa: PLC0415 - see the module
 

@@ -197,6 +197,16 @@ def test_who_watches_already_is_told_as_before(recorder: Recorder) -> None:
     assert recorder.lines == 3
 
 
+def test_while_it_is_idle_what_is_made_is_left_alone(recorder: Recorder) -> None:
+    recorder.idle = True
+    seen: list[Event] = []
+    world = make_world(watcher=lambda link, fsm, origin, event: seen.append(event))
+    world.connect()
+    world.scheduler.close()
+    assert seen == [Event.OPEN, Event.ABORT]
+    assert (recorder.schedulers, recorder.lines) == (0, 0)
+
+
 def test_a_scheduler_that_was_made_before_is_left_alone() -> None:
     world = make_world()
     recorder = Recorder()

@@ -28,7 +28,11 @@ def forbid(*_: object) -> None:
     raise AssertionError("this goes by the methods")
 
 
+UNWATCHED = pytest.mark.untraced("it is about machines that nobody watches")
+
+
 class TestWays:
+    @UNWATCHED
     def test_an_unwatched_world_goes_the_short_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
         world = World(Echo, Config(watched=False))
         talk(world, 0)
@@ -70,6 +74,7 @@ class TestWays:
 
 
 class TestBytes:
+    @UNWATCHED
     @pytest.mark.parametrize("watched", [False, True])
     def test_a_byte_that_changes_on_its_way_in_is_found(self, monkeypatch: pytest.MonkeyPatch, *, watched: bool) -> None:
         world = World(Echo, Config(watched=watched))
@@ -80,6 +85,7 @@ class TestBytes:
         with pytest.raises(InvariantViolated, match="did not send what was delivered"):
             talk(world)
 
+    @UNWATCHED
     def test_a_byte_that_changes_on_its_way_out_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         world = World(Echo, Config(watched=False))
         monkeypatch.setattr(world.scheduler, "_write", lambda fd, data: SimKernel.write(world.kernel, fd, b"x" * len(data)))
