@@ -585,6 +585,41 @@ def _(original: Any) -> Any:
     return enqueue
 
 
+# The loop's short way.
+
+
+@specimen(
+    "the short way goes past a queue",
+    "fast paths for writing in hand-written loops",
+    "A reply is sent at once although earlier ones still wait, and takes their place.",
+    Link,
+    "_choose_way",
+)
+def _(original: Any) -> Any:
+    def choose_way(self: Link) -> None:
+        usual = self.scheduler.usual
+        was_short = usual[self.fd] is self and not self.fsm.closing
+        original(self)
+        if was_short:
+            usual[self.fd] = self
+
+    return choose_way
+
+
+@specimen(
+    "the short way forgets what was not sent",
+    "the tutorial; hjr3/mob#22",
+    "Where the loop sends by itself, what a partial send did not take is thrown away.",
+    Link,
+    "short_write",
+)
+def _(original: Any) -> Any:
+    def short_write(self: Link, outcome: int | OSError) -> None:
+        original(self, outcome if isinstance(outcome, OSError) else self.fsm.outbox.size_bytes)
+
+    return short_write
+
+
 # Closing.
 
 
