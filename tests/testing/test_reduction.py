@@ -112,6 +112,21 @@ def test_a_reduction_that_has_no_work_left_gives_the_best_it_has() -> None:
     assert best.failure == outcome.failure
 
 
+def test_a_script_that_could_not_be_made_short_again_is_not_written_out() -> None:
+    class Heard(World):
+        def round(self, longest_s: float = 0.0) -> None:
+            super().round(longest_s)
+            if sum(peer.got_bytes > 0 for peer in self.peers.values()) >= 3:
+                self.violate(5, "three have heard")
+                super().round(0.0)
+
+    outcome = run_script(Config(connections=12), [("bustle", 1, 5, 7, 1)], lambda config: Heard(Echo, config))
+    for most_work in (0, 60, 150):
+        best = reduce(outcome, lambda config: Heard(Echo, config), most_work=most_work)
+        assert best.failure is not None
+        assert len(best.operations) <= 20
+
+
 @pytest.mark.parametrize("name", ["bustle", "flood", "chat", "jam", "turn_away", "pass", "jump"])
 def test_what_does_the_work_of_several_operations_has_plainer_stand_ins_that_can_be_done(name: str) -> None:
     arguments = {"bustle": (2, 40, 5, 1), "flood": (1, 4), "chat": (1, 2, 5, 1), "jam": (1, 1000, 1), "turn_away": (1,)}.get(name, (20,))

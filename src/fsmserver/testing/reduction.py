@@ -3,8 +3,8 @@
 A reduction tries scripts, and goes on from each that fails in the same way. Nearly all of its time goes into the first tries,
 when scripts are long; so these are the ones that can take most away at once:
 
-1. what lasts long is made short: a bustle of a hundred rounds becomes one of a few;
-2. of all peers the one that the failure names, with what concerns nobody; in a bustle it talks alone;
+1. of all peers the one that the failure names, with what concerns nobody; in a bustle it talks alone;
+2. what lasts long is made short: a bustle of a hundred rounds becomes one of a few;
 3. the last operation alone, with its peers connected anew; the last two, four, eight, until they fail;
 4. another peer alone; where it takes several, each is left out in turn;
 5. halves, quarters, and so on down to single operations are left out (delta debugging);
@@ -33,6 +33,9 @@ Script: TypeAlias = tuple[Operation, ...]
 
 MOST_WORK: Final = 20_000
 """Operations and rounds in all tries together: a few seconds, for a failure that needs all of a long script."""
+
+FEW_OPERATIONS: Final = 20
+"""A script may become so long by saying more plainly what is done."""
 
 LASTING: Final = frozenset(("bustle", "chat", "flood"))
 """The kinds that go on for many rounds; how often is said behind their peers."""
@@ -89,8 +92,10 @@ class _Reduction:
 
     def run(self) -> None:
         """Try everything, the coarse before the fine."""
-        self._shorten()
-        alone = any(self._keep_one(peer) for peer in self._accused)
+        alone = self._keep_accused()
+        if not alone:
+            self._shorten()
+            alone = self._keep_accused()
         self._keep_the_last()
         if not alone:
             self.fails(self.script, replace(self.config, connections=FEW_CONNECTIONS))
@@ -98,8 +103,11 @@ class _Reduction:
         self._tame()
         self._leave_out()
         self._make_plain()
+        whole = self.script
         if self._take_apart():
             self._leave_out()
+            if len(self.script) > max(len(whole), FEW_OPERATIONS):  # there was no work left to leave out what is not needed
+                self.script = whole
         if self._make_small():
             self._leave_out()
         self._number_anew()
@@ -137,6 +145,9 @@ class _Reduction:
         last = len(self.script) - 1
         if not any(self.fails(_all_shortened(self.script, times)) for times in FEW_TIMES) and self.script[last][0] in LASTING:
             any(self._replace(last, _all_shortened(self.script[last:], times)) for times in FEW_TIMES)  # it failed in there
+
+    def _keep_accused(self) -> bool:
+        return any(self._keep_one(peer) for peer in self._accused)
 
     def _keep_one(self, peer: int) -> bool:
         ways = product((True, False), repeat=2)
