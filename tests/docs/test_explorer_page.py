@@ -3,8 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from fsmserver.cli.exploring import COMPLETE
 from fsmserver.testing.bounded import SMALL
+
+pytestmark = pytest.mark.untraced("an explorer goes back to earlier states: what its server does is no trace")
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explorer.md").read_text(encoding="utf-8")
 

@@ -32,6 +32,8 @@ from specs.compare import (
 )
 from specs.models import CannotCheck
 
+pytestmark = pytest.mark.untraced("an explorer goes back to earlier states: what its server does is no trace")
+
 TINY = {
     "Peers": "<- One", "PeerDoes": "<- EachDoesAll", "ApplicationDoes": "<- ApplicationDoesAll", "WorldDoes": "<- Everything",
     "PromptReaders": "<- None", "Eager": "= TRUE", "HalfOpen": "= FALSE", "Refuses": "= FALSE", "MostConnections": "= 1",

@@ -25,6 +25,8 @@ from fsmserver.testing.operations import Operation
 from fsmserver.testing.snapshot import Snapshots
 from fsmserver.testing.world import World
 
+pytestmark = pytest.mark.untraced("an explorer goes back to earlier states: what its server does is no trace")
+
 # A toy: a counter from 0 to 3 that is stepped up and down.
 
 

@@ -47,6 +47,7 @@ def test_a_step_that_fails_is_the_last() -> None:
     assert len(steps) == 4
 
 
+@pytest.mark.untraced("it is about a machine that nobody watches")
 def test_a_world_that_was_unwatched_is_repeated_unwatched() -> None:
     steps = steps_of(Echo, Config(watched=False))
     assert not any("--receive-->" in line for step in steps for line in step.happened)
