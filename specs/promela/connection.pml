@@ -259,7 +259,10 @@ inline end_of_stream(j)
 {
     MUST(eof_comes_once, !c[j].ended);
     c[j].ended = 1;
-    fire(j, (EOF_ENDS_AT_ONCE -> ON_FINISH : ON_EOF));
+    if
+    :: EOF_ENDS_AT_ONCE -> fire(j, ON_FINISH)
+    :: else -> fire(j, ON_EOF)
+    fi;
     if
     :: c[j].state == CLOSED  /* in `accepted` */
     :: else ->

@@ -13,8 +13,17 @@
 #define BETWEEN_ROUNDS (at == WAITING)
 #endif
 #define CAN_SEND(j) (MOMENT(j) && !c[j].fin && !c[j].rst && !c[j].mute)
-#define CAN_READ(j) (MOMENT(j) && !c[j].gone && !c[j].deaf && c[j].out > 0)
-#define TIME_CAN_PASS(j) (c[j].known && c[j].armed && !c[j].late && BETWEEN_ROUNDS && DEADLINE_NOW(j) != T_FOR_EVER && \
+#define CAN_READ_AT_ALL(j) (!c[j].gone && !c[j].deaf && c[j].out > 0)
+#define CAN_READ(j) (MOMENT(j) && CAN_READ_AT_ALL(j))
+/* The server, and what is around each descriptor, and the house, are started before the clocks. */
+#define FIRST_CLOCK (D + 2)
+#define FIRST_READER (D + D + 2)
+#ifdef LIVE
+#define MAY_TICK (1)
+#else
+#define MAY_TICK BETWEEN_ROUNDS
+#endif
+#define TIME_CAN_PASS(j) (c[j].known && c[j].armed && !c[j].late && MAY_TICK && DEADLINE_NOW(j) != T_FOR_EVER && \
     !(HALF_CLOSED_IS_FOR_EVER && DEADLINE_NOW(j) == T_HALF_CLOSED_S) && !(LINGERING_IS_FOR_EVER && DEADLINE_NOW(j) == T_LINGER_S))
 #define WAITS(j) (at == WAITING && stop != STOPPED && c[j].known && c[j].state != ACCEPTED)
 
@@ -42,7 +51,10 @@ inline happen_around(j)
 #ifdef URGENT
     :: atomic { CAN_SEND(j) && !c[j].urgent -> c[j].urgent = 1 }
 #endif
-#ifdef EXPIRES
+#ifdef LIVE
+    :: atomic { MOMENT(j) && !c[j].mute -> c[j].mute = 1 }
+    :: atomic { MOMENT(j) && !c[j].deaf -> c[j].deaf = 1 }
+#elif defined(EXPIRES)
     :: atomic { TIME_CAN_PASS(j) -> c[j].late = 1 }
 #endif
     /* The application's timers. */
@@ -95,12 +107,51 @@ end:
 #ifdef SCARCE
     :: atomic { BETWEEN_ROUNDS && listener != L_CLOSED -> scarce = !scarce }
 #endif
-#if defined(SCARCE) || LIMIT > D
+#if !defined(LIVE) && (defined(SCARCE) || LIMIT > D)
     :: atomic { BETWEEN_ROUNDS && backoff == RUNNING -> backoff = ELAPSED }
 #endif
 #ifdef STOPS
     :: atomic { BETWEEN_ROUNDS && stop == SERVING -> stop = ASKED }
+#ifndef LIVE
     :: atomic { BETWEEN_ROUNDS && stop == DRAINING && !drain_late -> drain_late = 1 }
+#endif
 #endif
     od
 }
+
+#ifdef LIVE
+/* What happens in the end needs fairness, and Spin's is of processes: so what must go on has a process of its own. Each clock
+ * goes on at any moment: were it possible between rounds only, it would not be possible without a break. */
+active [D] proctype Clock()
+{
+end:
+    do
+    :: atomic { TIME_CAN_PASS(_pid - FIRST_CLOCK) -> c[_pid - FIRST_CLOCK].late = 1 }
+    od
+}
+
+/* A peer that is not deaf goes on reading. */
+active [D] proctype Reader()
+{
+end:
+    do
+    :: atomic { c[_pid - FIRST_READER].known && CAN_READ_AT_ALL(_pid - FIRST_READER) -> c[_pid - FIRST_READER].out-- }
+    od
+}
+
+active proctype Backoff()
+{
+end:
+    do
+    :: atomic { backoff == RUNNING -> backoff = ELAPSED }
+    od
+}
+
+active proctype DrainLimit()
+{
+end:
+    do
+    :: atomic { stop == DRAINING && !drain_late -> drain_late = 1 }
+    od
+}
+#endif
