@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from typing import Final
 
 from fsmserver.cli import main as fsmserver
+from fsmserver.testing.bounded import SMALL
+from tests.parity.removed import REMOVED
 from tests.specimens import page
 from tests.specimens.catalogue import CATALOGUE
-from tests.specimens.finding import by_explorer, by_seeds, everything, of_the_tutorial
+from tests.specimens.finding import by_explorer, by_parity, by_seeds, everything, of_the_tutorial
 
-WIDTHS = "{:<50} {:>6} {:>6} {:>7} {:>8} {:>8}  {:<26} {:>7} {:>8}"
-HEAD = ("fault", "seed", "drawn", "needed", "found s", "reduced", "explorer", "needed", "found s")
+NAME_WIDTH: Final = 56
+WIDTHS: Final = "{:<56} {:>6} {:>6} {:>7} {:>8} {:>8}  {:<26} {:>8} {:>8}"
+HEAD: Final = ("fault", "seed", "drawn", "needed", "found s", "red. s", "explorer", "shortest", "found s")
+MISSED: Final = "none"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,23 +52,42 @@ def run_planted(name: str, arguments: list[str]) -> int:
 
 
 def show(tell: Callable[[str], object]) -> int:
-    """Find each specimen by seeds from 0 on, and by the search that the record names; tell it in rows."""
-    record, missed = page.read(), 0
-    tell(WIDTHS.format(*HEAD))
-    for name, specimen in CATALOGUE.items():
-        recorded = record["specimens"].get(name, {}).get("explorer")
-        seeds, explorer = by_seeds(specimen, count()), by_explorer(specimen, *([[recorded["search"]]] if recorded else []))
-        missed += seeds is None or explorer is None
-        cells: list[object] = [name, *[page.NOTHING] * 8]
-        if seeds is not None:
-            cells[1:6] = [seeds["seed"], seeds["drawn"], len(seeds["operations"]), f"{seeds['found_s']:.2f}", f"{seeds['reduced_s']:.3f}"]
-        if explorer is not None:
-            cells[6:] = [explorer["search"], len(explorer["trace"]), f"{explorer['found_s']:.2f}"]
-        tell(WIDTHS.format(*cells))
-    for name, account in of_the_tutorial().items():
-        found_s, reduced_s = f"{account['found_s']:.2f}", f"{account['reduced_s']:.3f}"
-        tell(WIDTHS.format(f"tutorial: {name}"[:50], account["seed"], "", len(account["operations"]), found_s, reduced_s, "", "", ""))
+    """Find everything anew, by seeds from 0 on and by the search that the record names; tell it in rows."""
+    missed = 0
+    for cells in ((HEAD,), specimen_rows(), tutorial_rows(), kernel_rows()):
+        for row in cells:
+            tell(WIDTHS.format(*row))
+            missed += MISSED in row
     return 1 if missed else 0
+
+
+def specimen_rows() -> Iterator[Sequence[object]]:
+    """Give the row of each specimen."""
+    recorded = page.read()["specimens"]
+    for name, specimen in CATALOGUE.items():
+        searches = [recorded[name]["explorer"]["search"]] if name in recorded else list(SMALL)
+        seeds, explorer = by_seeds(specimen, count()), by_explorer(specimen, searches)
+        row: list[object] = [name, *[MISSED] * 8]
+        if seeds is not None:
+            row[1:6] = [seeds["seed"], seeds["drawn"], len(seeds["operations"]), f"{seeds['found_s']:.2f}", f"{seeds['reduced_s']:.3f}"]
+        if explorer is not None:
+            row[6:] = [explorer["search"], len(explorer["trace"]), f"{explorer['found_s']:.2f}"]
+        yield row
+
+
+def tutorial_rows() -> Iterator[Sequence[object]]:
+    """Give the row of each fault of the tutorial's."""
+    for name, account in of_the_tutorial().items():
+        times = f"{account['found_s']:.2f}", f"{account['reduced_s']:.3f}"
+        yield [f"tutorial: {name}"[:NAME_WIDTH], account["seed"], "", len(account["operations"]), *times, "", "", ""]
+
+
+def kernel_rows() -> Iterator[Sequence[object]]:
+    """Give the row of each rule that is taken out of the simulated kernel."""
+    for rule in REMOVED:
+        account = by_parity(rule)
+        found = [MISSED] * 5 if account is None else [account["scripts"] - 1, "", account["operations"], f"{account['found_s']:.2f}", ""]
+        yield [f"kernel without: {rule}"[:NAME_WIDTH], *found, "", "", ""]
 
 
 if __name__ == "__main__":

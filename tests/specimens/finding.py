@@ -36,8 +36,9 @@ Account = dict[str, Any]
 PATIENCE_S: Final = 10.0
 """CPU seconds after which the seeded driver gives up."""
 
+FEW_STATES: Final = 300
 MOST_STATES: Final = 5000
-"""More than any of the small searches finds in the shipped code."""
+"""The second is more than any of the small searches finds in the shipped code."""
 
 MOST_EXAMPLES: Final = 300
 MOST_SCRIPTS: Final = 400
@@ -79,16 +80,22 @@ def _account_of(seed: int, outcome: Outcome, best: Outcome, found_s: float, redu
 # The explorer.
 
 
-def by_explorer(specimen: Specimen, searches: Iterable[str] = SMALL) -> Account | None:
-    """Make the searches of `explore --small` of these names; give the shortest trace of all, or None."""
-    accounts = filter(None, (_explored(specimen, name) for name in searches))
-    return min(accounts, key=lambda account: len(account["trace"]), default=None)
+def by_explorer(specimen: Specimen, searches: Iterable[str] = tuple(SMALL)) -> Account | None:
+    """Make the searches of `explore --small` of these names, and give the shortest trace of all, or None.
+
+    They are cut short first, and are gone through only if none of them has found anything by then.
+    """
+    for most_states in (FEW_STATES, MOST_STATES):
+        accounts = list(filter(None, (_explored(specimen, name, most_states) for name in searches)))
+        if accounts:
+            return min(accounts, key=lambda account: len(account["trace"]))
+    return None
 
 
-def _explored(specimen: Specimen, search: str) -> Account | None:
+def _explored(specimen: Specimen, search: str, most_states: int) -> Account | None:
     began_s = time.process_time()
     with specimen.planted():
-        result: Result = explore(BoundedServer(SMALL[search]), most_states=MOST_STATES)
+        result: Result = explore(BoundedServer(SMALL[search]), most_states=most_states)
     if result.violation is None:
         return None
     trace = [words(operation) for operation in result.violation.trace]

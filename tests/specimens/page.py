@@ -33,8 +33,8 @@ $ python -m tests.specimens record                                 # everything 
 
 - **seed**, **drawn**, **needed**: `python -m fsmserver simulate` from seed 0 on: the first seed that fails, the number of operations in
   its run, and how many are left when it is reduced.
-- **explorer**, **shortest**: `python -m fsmserver explore --small`: the small search that shows the fault in the fewest operations, and how
-  many these are. There are no fewer within its bounds.
+- **explorer**, **shortest**: `python -m fsmserver explore --small`: the small search that shows the fault first, in how many operations.
+  There are no fewer within its bounds.
 - **machine**: the Hypothesis machine `ServerMachine` with an echo and {examples} examples, always the same ones: how many runs it took, and
   {nothing} if they were not enough.
 
