@@ -1,13 +1,8 @@
-"""Run the models of `manifest.json` with TLC and hold each to what is expected of it. `specs/check` is this module.
+"""The models of `manifest.json`: what each is, what is expected of it, and how TLC is run. `specs/check` runs them all.
 
-    specs/check                 the small set: on each commit
-    specs/check --all           the large set too
-    specs/check NAME...         only these
-    specs/check --list          what there is
-    specs/check --config NAME   print the whole configuration of a model, to run TLC by hand
-
-A model is a module and one or more `.cfg` files. They are joined: what a later file says of a constant replaces what an earlier
+A model of TLA+ is a module and one or more `.cfg` files. They are joined: what a later file says of a constant replaces what an earlier
 one said, and a later SPECIFICATION all but the constants; so bounds are written once and each seeded mistake is a few lines.
+A model of Promela is `promela/model.pml` with flags; `promela/verifier.py` has Spin check it.
 
 A *sound* model must be exhausted without an error, have exactly the number of states that the manifest says (a model that
 has lost or gained behaviour is noticed), and take every action that its bounds do not switch off; only in the largest, whose
@@ -21,7 +16,6 @@ of the Python that runs this, from where pip is told to look, if it is not there
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -30,13 +24,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
 HERE: Final = Path(__file__).parent
 MANIFEST: Final = HERE / "manifest.json"
@@ -66,13 +59,16 @@ class Model:
     `violates` names the property of a broken model; `states` is the number of distinct states of a sound one; `idle` are the actions
     that its bounds switch off; with `deadlock` a state in which nothing can happen is an error; without `coverage` its actions are
     not counted, which makes TLC more than twice as fast.
+
+    A model of Promela has `flags` instead of configurations, a `claim` if it is asked what happens in the end, and so many `unreached`
+    statements outside of steps as its bounds switch off. A mistake has the name that it has in `mistakes.pml`.
     """
 
     name: str
     module: str
-    configs: tuple[str, ...]
     expected: Expected
     about: str
+    configs: tuple[str, ...] = ()
     size: Literal["small", "large"] = "small"
     violates: str = ""
     states: int = 0
@@ -80,11 +76,29 @@ class Model:
     deadlock: bool = False
     coverage: bool = True
     workers: int = 1
+    flags: tuple[str, ...] = ()
+    claim: str = ""
+    unreached: int = 0
+
+    @property
+    def in_promela(self) -> bool:
+        """Whether Spin checks it."""
+        return self.module.endswith(".pml")
+
+    @property
+    def checker(self) -> str:
+        """The program that checks it."""
+        return "Spin" if self.in_promela else "TLC"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is asked what happens in the end."""
+        return bool(self.claim) or self.module in ("MCLiveness", "LiveMistakes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What TLC said of a model: `actions` is how often each was taken, `trace` what it printed of a violation."""
+    """What TLC or Spin said of a model: `actions` is how often each was taken (TLC), `unreached` what never was (Spin)."""
 
     exit_code: int
     text: str
@@ -92,6 +106,8 @@ class Outcome:
     states: int = 0
     generated: int = 0
     actions: Mapping[str, int] = field(default_factory=dict)
+    statements: int = 0
+    unreached: tuple[str, ...] = ()
 
 
 def load(path: Path = MANIFEST) -> list[Model]:
@@ -101,6 +117,8 @@ def load(path: Path = MANIFEST) -> list[Model]:
 
 def _model(entry: dict[str, Any]) -> Model:
     lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
+    if "flags" in entry:
+        lists["flags"] = tuple(entry["flags"].split())
     return Model(**(entry | lists))
 
 
@@ -261,9 +279,9 @@ def read(exit_code: int, text: str, seconds: float) -> Outcome:
 
 
 VIOLATIONS: Final = {
-    "safety": r"Invariant {} is violated",
-    "step": r"Action property {} is violated",
-    "liveness": "Temporal properties were violated",  # TLC does not say which; such a model has one
+    "safety": r"Invariant {0} is violated|assertion violated \(+{0}\b",
+    "step": r"Action property {0} is violated",
+    "liveness": "Temporal properties were violated|pan: ltl formula {0}\n",  # TLC does not say which; such a model has one
 }
 
 
@@ -271,110 +289,36 @@ def faults(model: Model, outcome: Outcome) -> list[str]:
     """Say what is not as expected; nothing if all is well."""
     if outcome.exit_code != EXIT_CODES[model.expected]:
         found = OUTCOMES.get(outcome.exit_code, f"an error of its own (exit code {outcome.exit_code})")
-        return [f"TLC found {found}, and {_expectation(model)} was expected"]
-    if model.expected != "sound":
-        return (
-            []
-            if re.search(VIOLATIONS[model.expected].format(model.violates), outcome.text)
-            else [f"something else than {model.violates} is violated"]
-        )
-    wrong = []
+        return [f"{model.checker} found {found}, and {expectation(model)} was expected"]
+    if model.expected == "sound":
+        return [*_other_states(model, outcome), *(_statements if model.in_promela else _actions)(model, outcome)]
+    if re.search(VIOLATIONS[model.expected].format(model.violates), outcome.text):
+        return []
+    return [f"something else than {model.violates} is violated"]
+
+
+def _other_states(model: Model, outcome: Outcome) -> Iterator[str]:
     if outcome.states != model.states:
-        wrong.append(f"{outcome.states:,} states, and the manifest says {model.states:,}")
+        yield f"{outcome.states:,} states, and the manifest says {model.states:,}"
+
+
+def _statements(model: Model, outcome: Outcome) -> Iterator[str]:
+    count = len(outcome.unreached)
+    if count != model.unreached:
+        yield f"{count} statements never reached, and the manifest says {model.unreached}: {'; '.join(outcome.unreached[:9])}"
+
+
+def _actions(model: Model, outcome: Outcome) -> Iterator[str]:
     never = sorted(name for name, count in outcome.actions.items() if not count and name not in model.idle)
     if never:
-        wrong.append(f"never taken: {', '.join(never)}")
+        yield f"never taken: {', '.join(never)}"
     taken = sorted(name for name in model.idle if outcome.actions.get(name))
     if taken:
-        wrong.append(f"said to be idle, and taken: {', '.join(taken)}")
+        yield f"said to be idle, and taken: {', '.join(taken)}"
     if not outcome.actions and model.coverage:
-        wrong.append("TLC printed no coverage")
-    return wrong
+        yield "TLC printed no coverage"
 
 
-def _expectation(model: Model) -> str:
+def expectation(model: Model) -> str:
+    """Say in a few words what is expected of a model."""
     return "none" if model.expected == "sound" else f"that {model.violates} ({model.expected}) is violated"
-
-
-# Saying it.
-
-
-def check(models: Sequence[Model], *, jobs: int, verbose: bool) -> bool:
-    """Run models, print a line each, give True if all are as expected.
-
-    Raises:
-        CannotCheck: Java or TLC is missing.
-
-    """
-    find_java()
-    find_jar()
-    taken: dict[str, int] = {}
-    failed: list[str] = []
-    with ThreadPoolExecutor(jobs) as pool:
-        for model, outcome in zip(models, pool.map(run, models), strict=True):
-            wrong = faults(model, outcome)
-            print(line(model, outcome, wrong), flush=True)
-            if wrong:
-                failed.append(model.name)
-                print(without_coverage(outcome.text)[-4000:], flush=True)
-            if model.expected == "sound":
-                for name, count in outcome.actions.items():
-                    taken[name] = taken.get(name, 0) + count
-            if verbose and model.expected == "sound":
-                print("    " + ", ".join(f"{name} {count:,}" for name, count in sorted(outcome.actions.items())), flush=True)
-    if taken:
-        print("actions taken: " + ", ".join(f"{name} {count:,}" for name, count in sorted(taken.items())))
-    sound = sum(model.expected == "sound" for model in models)
-    print(f"{sound} sound, {len(models) - sound} broken; " + (f"NOT as expected: {', '.join(failed)}" if failed else "all as expected"))
-    return not failed
-
-
-def without_coverage(text: str) -> str:
-    """Give what TLC printed, less the counts of each expression."""
-    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("|", "line ", "Parsing ", "Semantic ")))
-
-
-def line(model: Model, outcome: Outcome, wrong: Sequence[str]) -> str:
-    """Say in a line what came of a model."""
-    if wrong:
-        said = "FAILED: " + "; ".join(wrong)
-    elif model.expected == "sound":
-        said = f"sound, {outcome.states:,} states, {outcome.generated:,} steps"
-    else:
-        said = f"found: {model.violates} is violated ({model.expected})"
-    return f"{model.name:<28} {outcome.seconds:6.0f} s  {said}"
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Do what the command line says; give the exit code: 1 if a model is not as expected, 2 if nothing could be checked."""
-    parser = argparse.ArgumentParser(prog="specs/check", description="Run the models of specs/manifest.json with TLC.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these models")
-    parser.add_argument("--all", action="store_true", help="the large set too")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at once; one takes up to 6 GiB")
-    parser.add_argument("--list", action="store_true", help="list the models and run none")
-    parser.add_argument("--config", metavar="NAME", help="print the whole configuration of a model and run none")
-    parser.add_argument("--verbose", action="store_true", help="how often each action is taken in each model")
-    said = parser.parse_args(argv)
-    models = load()
-    by_name = {model.name: model for model in models}
-    unknown = [name for name in [*said.names, *filter(None, [said.config])] if name not in by_name]
-    if unknown:
-        print(f"there is no model {', '.join(unknown)} in {MANIFEST.name}; see --list", file=sys.stderr)
-        return 2
-    chosen = [by_name[name] for name in said.names] or [model for model in models if said.all or model.size == "small"]
-    if said.config:
-        print(join(HERE / name for name in by_name[said.config].configs), end="")
-        return 0
-    if said.list:
-        for model in chosen:
-            print(f"{model.name:<28} {model.size:<6} {_expectation(model):<50} {model.about}")
-        return 0
-    try:
-        return 0 if check(chosen, jobs=said.jobs, verbose=said.verbose) else 1
-    except CannotCheck as error:
-        print(error, file=sys.stderr)
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

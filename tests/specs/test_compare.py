@@ -5,6 +5,7 @@ Within tiny bounds the code's own graph stands in for TLC's, so no Java is neede
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from specs.compare import (
     model_of,
     tell,
 )
-from specs.models import CannotCheck
+from specs.models import HERE, CannotCheck, join
 
 pytestmark = pytest.mark.untraced("an explorer goes back to earlier states: what its server does is no trace")
 
@@ -217,6 +218,8 @@ def test_the_command_says_that_graphs_are_equal_or_where_they_part(
     plain: tuple[Result, list[Any], graph.Graph], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, _, specified = plain
+    tiny = replace(model_of("Graph"), states=len(specified.nodes))
+    monkeypatch.setattr("specs.compare.model_of", lambda name: tiny)
     monkeypatch.setattr("specs.compare.bounds_of", lambda model: bounds(**PLAIN))
     monkeypatch.setattr("specs.compare.graph.dump", lambda model: specified)
     assert check("Graph", concretely=False)
@@ -225,3 +228,12 @@ def test_the_command_says_that_graphs_are_equal_or_where_they_part(
     monkeypatch.setattr("sys.argv", ["compare"])
     assert main() == 1
     assert "the graphs part after 0 steps:\n  only the code: Connect leads to" in capsys.readouterr().out
+    tiny = replace(tiny, states=1)
+    assert not check("Graph", concretely=False)
+    assert "Graph: the manifest says 1 states" in capsys.readouterr().out
+
+
+def test_tlc_checks_what_must_always_hold_while_it_dumps_the_graph() -> None:
+    assert model_of("Graph").states == 499_640
+    assert "INVARIANT AfterARound" in join(HERE / name for name in model_of("Graph").configs)
+    assert "INVARIANT" not in join(HERE / name for name in model_of("HalfOpen").configs)

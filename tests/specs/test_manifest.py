@@ -1,4 +1,4 @@
-"""The manifest and what it names; what is made of TLC's answers; and, where there is Java, the smallest models themselves."""
+"""The manifest and what it names; what is made of the answers of TLC and Spin; and, where they are, the smallest models themselves."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from specs import graph, models
+from specs import compare, graph, models
+from specs.__main__ import check, main, never_taken, totals
 from specs.compare import ALONE
-from specs.models import HERE, CannotCheck, Model, Outcome, faults, join, load, main, read
+from specs.models import HERE, CannotCheck, Model, Outcome, faults, join, load, read
+from specs.promela import verifier
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="TLC needs Java")
+needs_spin = pytest.mark.skipif(None in map(shutil.which, verifier.TOOLS), reason="the Promela model needs Spin and gcc")
 
 SOUND = Model(name="Some", module="Some", configs=(), expected="sound", about="", states=7, idle=("Sleep",))
 BROKEN = replace(SOUND, expected="safety", violates="NothingIsWrong")
+SPUN = replace(SOUND, module="model.pml", flags=("-DD=1",), idle=(), unreached=1)
 
 
 # The manifest.
@@ -26,13 +30,14 @@ BROKEN = replace(SOUND, expected="safety", violates="NothingIsWrong")
 
 def test_each_model_has_a_name_of_its_own_and_files_that_exist() -> None:
     found = load()
-    modules = {path.stem for path in HERE.rglob("*.tla")}
+    modules = {path.stem for path in HERE.rglob("*.tla")} | {"model.pml"}
     assert len({model.name for model in found}) == len(found)
     for model in found:
         assert model.module in modules, model.name
         assert all((HERE / name).is_file() for name in model.configs), model.name
         assert model.expected in models.EXIT_CODES
         assert model.about
+        assert model.in_promela is bool(model.flags) is not bool(model.configs)
 
 
 def test_no_configuration_lies_about_that_no_model_uses() -> None:
@@ -42,27 +47,80 @@ def test_no_configuration_lies_about_that_no_model_uses() -> None:
 
 
 def test_a_sound_model_has_its_states_counted_and_a_broken_one_names_a_property_of_its_configuration() -> None:
+    asserted = re.findall(r"MUST\((\w+)", "".join(path.read_text() for path in (HERE / "promela").glob("*.pml")))
     for model in load():
         if model.expected == "sound":
             assert model.states > 0, model.name
             assert not model.violates
+        elif model.in_promela:
+            assert model.violates in (model.claim, *asserted), model.name
         else:
-            assert re.search(rf"^(?:INVARIANT|PROPERTY) {model.violates}$", join(HERE / name for name in model.configs), re.MULTILINE), (
-                model.name
-            )
+            joined = join(HERE / name for name in model.configs)
+            assert re.search(rf"^(?:INVARIANT|PROPERTY) {model.violates}$", joined, re.MULTILINE), model.name
 
 
 def test_there_are_enough_states_and_mistakes_in_the_small_set() -> None:
     small = [model for model in load() if model.size == "small"]
+    of_tlc = [model for model in small if not model.in_promela]
     assert sum(model.expected != "sound" for model in small) >= 25
-    assert sum(model.states for model in small if model.module == "MCScheduler") >= 450_000
-    assert max(model.states for model in small if model.module == "MCLiveness") >= 99_000
+    assert max(model.states for model in of_tlc if not model.is_live) >= 450_000
+    assert max(model.states for model in of_tlc if model.is_live) >= 99_000
+
+
+def test_there_are_enough_states_in_the_large_set() -> None:
+    large = [model for model in load() if model.in_promela and model.expected == "sound"]
+    assert sum(model.states for model in large if not model.is_live) >= 30_000_000
+    assert max(model.states for model in large if model.is_live) >= 3_000_000
+
+
+def test_an_action_that_no_model_takes_is_a_failure_of_the_whole() -> None:
+    assert never_taken([SOUND, BROKEN], {"Run": 7, "Sleep": 0}) == ["Sleep"]
+    assert never_taken([SOUND], {"Run": 7, "Sleep": 0}) == []
+
+
+def test_states_are_added_up_for_each_checker_by_what_is_asked() -> None:
+    live = replace(SOUND, module="MCLiveness", states=5)
+    assert totals([SOUND, SOUND, live, BROKEN, SPUN]) == [
+        "Spin: 1 sound, 7 states of models of safety, 0 of models of liveness; 0 broken",
+        "TLC: 3 sound, 14 states of models of safety, 5 of models of liveness; 1 broken",
+    ]
+
+
+def test_the_model_whose_graph_is_compared_is_not_run_a_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    run: set[str] = set()
+    compared: list[str] = []
+    equal = True
+
+    def checks(chosen: list[Model], **_: object) -> bool:
+        run.update(model.name for model in chosen)
+        return True
+
+    def compares(name: str, *, concretely: bool) -> bool:
+        compared.append(name)
+        return equal and not concretely
+
+    monkeypatch.setattr("specs.__main__.check", checks)
+    monkeypatch.setattr(compare, "check", compares)
+    assert main([]) == 0
+    assert compared == ["Graph"]
+    assert "Graph" not in run
+    assert "Ends" in run
+    assert main(["--all"]) == 0
+    assert compared == ["Graph", *compare.MODELS]
+    equal = False
+    assert main([]) == 1
+    assert main(["--no-graphs"]) == 0
+    assert "Graph" in run
 
 
 def test_every_mistake_that_is_written_is_put_in_place_by_a_configuration() -> None:
     written = set(re.findall(r"^(\w+)(?:\([^)]*\))? ==", (HERE / "broken" / "Mistakes.tla").read_text(), re.MULTILINE))
     placed = {word for path in (HERE / "broken").glob("*.cfg") for word in re.findall(r"<- (\w+)", path.read_text())}
     assert written <= placed, written - placed
+
+
+def test_every_mistake_of_the_promela_model_is_made() -> None:
+    assert {model.name for model in load() if model.in_promela and model.expected != "sound"} == set(verifier.mistakes())
 
 
 def test_each_property_of_the_scheduler_is_checked_and_most_have_a_mistake_that_violates_them() -> None:
@@ -137,7 +195,69 @@ def test_a_mistake_counts_as_found_only_if_the_very_property_is_violated() -> No
     assert faults(replace(BROKEN, expected="liveness"), read(13, "Error: Temporal properties were violated.\n", 0)) == []
 
 
+SPIN_SAID = """\
+State-vector 44 byte, depth reached 1335, errors: 0
+        7 states, stored
+     1301 transitions (= stored+matched)
+unreached in proctype Server
+	round.pml:30, state 4, "a"
+	round.pml:30, state 4, "else"
+	round.pml:97, state 20, "-end-"
+	(2 of 20 states)
+unreached in proctype House
+	world.pml:12, state 5, "-end-"
+	(1 of 5 states)
+"""
+
+
+def test_states_steps_and_statements_are_read_from_what_a_verifier_printed() -> None:
+    outcome = verifier.read(SPIN_SAID, 1.5)
+    assert (outcome.exit_code, outcome.states, outcome.generated, outcome.statements) == (0, 7, 1301, 23)
+    assert outcome.unreached == ('round.pml:30, state 4, "else"',)
+    assert faults(SPUN, outcome) == []
+    assert faults(replace(SPUN, states=8), outcome) == ["7 states, and the manifest says 8"]
+    assert faults(replace(SPUN, unreached=0), outcome) == [
+        '1 statements never reached, and the manifest says 0: round.pml:30, state 4, "else"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("pan:1: assertion violated (one_close||0)\nerrors: 1", 12),
+        ("pan:1: acceptance cycle (at depth 9)\nerrors: 1", 13),
+        ("pan:1: invalid end state (at depth 9)\nerrors: 1", 11),
+        ("error: max search depth too small\nerrors: 0", 1),
+        ("pan: reached -DMEMLIM bound\nWarning: Search not completed\nerrors: 0", 1),
+        ("Segmentation fault", 1),
+    ],
+)
+def test_a_verifier_s_words_become_the_numbers_of_tlc_and_a_search_that_was_cut_off_is_no_success(said: str, code: int) -> None:
+    assert verifier.read(said, 0).exit_code == code
+
+
+def test_a_mistake_of_the_promela_model_counts_only_if_its_own_property_is_violated() -> None:
+    safety = replace(SPUN, expected="safety", violates="one_close")
+    said = "pan:1: assertion violated ((one_close||(c[0].used)))\nerrors: 1"
+    assert faults(safety, verifier.read(said, 0)) == []
+    assert faults(replace(safety, violates="one"), verifier.read(said, 0)) == ["something else than one is violated"]
+    live = replace(SPUN, expected="liveness", violates="drain_ends", claim="drain_ends")
+    said = "pan: ltl formula drain_ends\npan:1: acceptance cycle (at depth 9)\nerrors: 1"
+    assert faults(live, verifier.read(said, 0)) == []
+    assert faults(live, verifier.read("pan: ltl formula drain_ends\nerrors: 0", 0)) == [
+        "Spin found no error, and that drain_ends (liveness) is violated was expected"
+    ]
+
+
 # What is needed.
+
+
+def test_without_spin_the_check_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main(["PromelaOne"]) == 2
+    said = capsys.readouterr().err
+    assert "there is no spin and no gcc" in said
+    assert "apt-get install spin gcc libc6-dev" in said
 
 
 def test_without_java_the_check_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,6 +295,8 @@ def test_the_command_lists_the_models_and_prints_a_configuration(capsys: pytest.
     said = capsys.readouterr().out
     assert "BadNews <- DeathIsMuted" in said
     assert "SPECIFICATION Safe" in said
+    assert main(["--config", "PromelaFull"]) == 0
+    assert capsys.readouterr().out.startswith("spin -a -DD=2 -DLIMIT=1")
 
 
 def test_the_manifest_is_written_one_model_a_line() -> None:
@@ -219,7 +341,7 @@ def test_a_dump_that_was_cut_off_is_refused() -> None:
 def test_the_smallest_models_are_as_the_manifest_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["Prompt", "TimerStays", "--jobs", "1"]) == 0
     said = capsys.readouterr().out
-    assert "1 sound, 1 broken; all as expected" in said
+    assert "TLC: 1 sound, 0 states of models of safety, 742 of models of liveness; 1 broken\nall as expected" in said
     assert "found: EveryRoundIsRight is violated (step)" in said
 
 
@@ -230,3 +352,18 @@ def test_a_graph_has_as_many_nodes_as_the_model_has_states() -> None:
     found = graph.dump("Bytes", heap="-Xmx512m")
     assert len(found.nodes) == bytes_counted.states
     assert {"Round", "TimePasses", "Send"} <= {action for _, action, _ in found.edges}
+
+
+# Spin.
+
+
+@needs_spin
+@pytest.mark.slow
+def test_one_verifier_makes_no_mistake_or_the_one_that_it_is_told_to_and_a_wrong_count_is_noticed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full, room = (model for model in load() if model.name in ("PromelaFull", "ROOM_FOR_ONE_MORE"))
+    assert check([full, room], jobs=1, verbose=False)
+    assert "found: limit_is_kept is violated (safety)" in capsys.readouterr().out
+    assert not check([replace(full, states=full.states - 1), replace(room, expected="sound", name="PromelaFull")], jobs=1, verbose=False)
+    assert "NOT as expected: PromelaFull" in capsys.readouterr().out
