@@ -73,12 +73,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Found:
-    """A failing run."""
+    """A failing run. `named` are the peers that the failure names: a reduction begins with them, and a file does without."""
 
     seed: int
     failure: Failure
     config: Config
     operations: list[Operation]
+    named: tuple[int, ...] = ()
 
     def as_json(self, plan: Plan) -> str:
         """Write it as a file that `replay` reads, on any machine."""
@@ -182,7 +183,7 @@ def _run_seeds(plan: Plan, report: Report, seeds: Iterable[int]) -> None:
             if again.digest != outcome.digest:
                 outcome.failure = Failure.of(NotRepeatable(f"seed {seed} gave {outcome.digest}, then {again.digest}"))
         if outcome.failure is not None:
-            report.found.append(Found(seed, outcome.failure, outcome.config, outcome.operations))
+            report.found.append(Found(seed, outcome.failure, outcome.config, outcome.operations, outcome.named))
         report.digests += bytes.fromhex(outcome.digest) if outcome.digest else bytes(16)
 
 
@@ -228,7 +229,7 @@ def run_campaign(
 
 def reduce_found(plan: Plan, found: Found) -> Found:
     """Cut a failing run down to the operations that it needs."""
-    outcome = Outcome(found.config, list(found.operations), found.failure)
+    outcome = Outcome(found.config, list(found.operations), found.failure, found.named)
     best = reduce(outcome, plan.make_world())
     if best is outcome or best.failure is None:
         return found

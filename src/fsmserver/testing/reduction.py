@@ -16,18 +16,16 @@ What is tried is not logged and has no digest, and it is not run to its end unle
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, product
 from typing import Final, TypeAlias
 
-from fsmserver.runtime.link import address_words
 from fsmserver.testing.operations import BRINGS, CROWD, KINDS, NAMELESS, Operation
 from fsmserver.testing.simulation import Failure, Outcome, WorldMaker, run_script
 from fsmserver.testing.snapshot import fewer_collections
-from fsmserver.testing.world import FLOOD_BYTES, Config, Peer
+from fsmserver.testing.world import FLOOD_BYTES, Config
 
 Script: TypeAlias = tuple[Operation, ...]
 
@@ -72,7 +70,7 @@ def reduce(outcome: Outcome, make_world: WorldMaker, *, most_work: int = MOST_WO
     assert outcome.failure is not None, "only a failure can be reduced"
     with fewer_collections():
         reduction = _Reduction(outcome, outcome.failure, make_world, most_work)
-        if not reduction.fails(outcome.operations):
+        if not reduction.begin():
             return outcome
         reduction.run()
         return run_script(reduction.config, reduction.script, make_world)
@@ -83,19 +81,23 @@ class _Reduction:
 
     def __init__(self, outcome: Outcome, failure: Failure, make_world: WorldMaker, most_work: int) -> None:
         self.config = outcome.config
-        self.script: Script = ()
+        self.script: Script = tuple(outcome.operations)
         self._kind = failure.kind
         self._make_world = make_world
         self._work_left = most_work
         self._to_the_end = True
-        self._accused: list[int] = []
+        self._confirmed = False
+        self._tried: set[tuple[Config, Script]] = set()
+        self._accused = outcome.named
+
+    def begin(self) -> bool:
+        """Tell whether it fails again; what is probably enough is tried before the whole, which costs more than all the rest."""
+        return self._keep_accused() or self.fails(_all_shortened(self.script, FEW_TIMES[0])) or self.fails(self.script)
 
     def run(self) -> None:
         """Try everything, the coarse before the fine."""
+        self._shorten()
         alone = self._keep_accused()
-        if not alone:
-            self._shorten()
-            alone = self._keep_accused()
         self._keep_the_last()
         if not alone:
             self.fails(self.script, replace(self.config, connections=FEW_CONNECTIONS))
@@ -114,9 +116,10 @@ class _Reduction:
 
     def fails(self, operations: Iterable[Operation], config: Config | None = None) -> bool:
         """Tell whether a script fails in the same way; then it is the best so far, up to where it failed."""
-        if self._work_left <= 0:
-            return False
         config, script = config or self.config, tuple(operations)
+        if (config, script) in self._tried or self._work_left <= 0:
+            return self._confirmed and (config, script) == (self.config, self.script)
+        self._tried.add((config, script))
         world = self._make_world(config)
         world.kernel.log = None
         done, to_the_end, failure = 0, False, None
@@ -133,8 +136,9 @@ class _Reduction:
         self._work_left -= done + world.rounds
         if failure is None or failure.kind != self._kind:
             return False
-        self.config, self.script, self._to_the_end = config, script[:done], to_the_end
-        self._accused = [peer.number for peer in world.peers.values() if _is_named(peer, failure.sentence)]
+        self.config, self.script, self._to_the_end, self._confirmed = config, script[:done], to_the_end, True
+        self._tried.add((config, self.script))
+        self._accused = failure.names(world.peers.values())
         return True
 
     # What takes much away.
@@ -272,10 +276,6 @@ def _connect(script: Iterable[Operation], peer: int) -> Operation:
     """Give the operation that connects a peer; if it came in a crowd, one that would have done."""
     own = (operation for operation in script if operation[0] == "connect" and operation[1] == peer)
     return next(own, ("connect", peer, 0, 0))
-
-
-def _is_named(peer: Peer, sentence: str) -> bool:
-    return re.search(rf"\bpeer {peer.number}\b|{re.escape(address_words(peer.name))}\b", sentence) is not None
 
 
 def _of_one(script: Iterable[Operation], peer: int, *, calm: bool, talks: bool) -> Iterator[Operation]:

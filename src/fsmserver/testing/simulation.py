@@ -7,10 +7,12 @@ shallow. Then it draws operations and applies them as it goes. A run that fails 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fsmserver.runtime.link import address_words
 from fsmserver.testing.coverage import Coverage
 from fsmserver.testing.operations import BRINGS, KINDS, NAMELESS, Operation
 from fsmserver.testing.sources import EndOfTape, SeededSource, Source
@@ -52,6 +54,14 @@ class Failure:
         kind = f"invariant {number}" if isinstance(number, int) else type(error).__name__
         return cls(kind, str(error) or type(error).__name__)
 
+    def names(self, peers: Iterable[Peer]) -> tuple[int, ...]:
+        """Give the numbers of those of `peers` that the sentence names, by number or by address."""
+        return tuple(
+            peer.number
+            for peer in peers
+            if re.search(rf"\bpeer {peer.number}\b|{re.escape(address_words(peer.name))}\b", self.sentence) is not None
+        )
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -60,6 +70,7 @@ class Outcome:
     config: Config
     operations: list[Operation] = field(default_factory=list)
     failure: Failure | None = None
+    named: tuple[int, ...] = ()
     digest: str = ""
     coverage: Coverage = field(default_factory=Coverage)
     checked: int = 0
@@ -80,6 +91,8 @@ class Outcome:
         self.rounds = world.rounds
         self.connections = len(world.peers)
         self.simulated_s = world.kernel.clock() - 1000.0
+        if self.failure is not None:
+            self.named = self.failure.names(world.peers.values())
         world.violation = None
 
 
