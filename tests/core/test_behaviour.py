@@ -45,6 +45,8 @@ def expected(lines: list[Line], *, whole: bool = True) -> str:
     """Give the sentence with which a trace is refused."""
     with pytest.raises(NotABehaviour) as caught:
         check(lines, whole=whole)
+    assert str(caught.value).startswith(f"connection {caught.value.connection}: ")
+    assert caught.value.connection in {line.connection for line in lines}
     return str(caught.value)
 
 

@@ -285,6 +285,11 @@ def test_the_handshake_is_not_moved_and_the_lifetime_ends_all() -> None:
     assert slow.due() == ("for ever", math.inf)
 
 
+def test_where_two_limits_end_at_once_the_one_of_the_state_is_named() -> None:
+    fsm = opened(Limits(lifetime_s=300.0, idle_s=300.0), now_s=100.0)
+    assert fsm.due() == ("idle_s", 400.0)
+
+
 def test_a_pause_holds_reading_and_after_the_end_means_nothing() -> None:
     fsm = opened()
     fsm.pause()

@@ -87,6 +87,25 @@ def test_the_receive_buffer_grows_with_what_comes_up_to_the_budget() -> None:
     assert_no_leaks(world)
 
 
+def test_a_buffer_that_was_filled_is_four_times_the_size_the_next_time() -> None:
+    world = make_world()
+    sock, protocol = world.connect()
+    sock.feed(b"a" * (448 + 1792 + 7168))
+    world.rounds(3)
+    assert [len(data) for name, data in protocol.calls if name == "data_received"] == [448, 1792, 7168]
+    assert_no_leaks(world)
+
+
+def test_a_socket_that_is_shared_may_have_the_highest_descriptor_so_far() -> None:
+    world = make_world()
+    world.scheduler._by_descriptor = False
+    sock, protocol = world.connect(Recorder(data_received=echo))
+    sock.feed(b"hello")
+    world.round()
+    assert bytes(sock.sent) == b"hello"
+    assert_no_leaks(world)
+
+
 def test_a_protocol_that_wants_it_half_open_can_go_on_sending() -> None:
     world = make_world()
     sock, protocol = world.connect(Recorder(eof_received=lambda *_: True))
