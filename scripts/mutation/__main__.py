@@ -32,6 +32,9 @@ from scripts.mutation.page import explanations, findings, write_page, write_reco
 
 RUNTIME: Final = ("scheduler.py", "link.py", "listener.py")
 ANEW_TESTS: Final = TESTS[:2]
+DECIDING: Final = ("src/fsmserver/core/*.py", "src/fsmserver/runtime/*.py", "tests/core/*.py", "tests/runtime/*.py", "tests/*.py", TESTS[2])
+"""What a survey rests on."""
+
 PRELOADED: Final = (
     "hypothesis.stateful",
     "hypothesis.strategies",
@@ -53,12 +56,13 @@ def files() -> list[str]:
 
 
 def survey() -> Survey:
-    """Run all tests once without a mutant, unless that was done for these very files."""
+    """Run all tests once without a mutant, unless that was done for these very files, or FSMSERVER_SURVEY names a file."""
     digest = hashlib.sha256()
-    for folder in ("src", "tests"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for pattern in DECIDING:
+        for path in sorted(ROOT.glob(pattern)):
             digest.update(path.read_bytes())
     path = Path(tempfile.gettempdir()) / f"fsmserver-mutation-{digest.hexdigest()[:16]}.json"
+    path = Path(os.environ.get("FSMSERVER_SURVEY", path))
     if not path.exists():
         pid = os.fork()
         if not pid:
@@ -87,7 +91,7 @@ class Verdicts:
         self.by_mutant[mutant.file, mutant.key] = verdict
         if verdict in (SURVIVED, TOO_LONG) or verdict == "raised in the judge":
             word = "explained" if (mutant.file, mutant.key) in self._known else verdict.upper()
-            say(f"{word} {mutant.file}:{mutant.lines[0]} {mutant.key}")
+            say(f"{time.strftime('%T')} {word} {mutant.file}:{mutant.lines[0]} {mutant.key}")
         if not len(self.by_mutant) % 100:
             say(f"{time.strftime('%T')} {len(self.by_mutant)} of {self._total}, {time.monotonic() - self._began_s:.0f} s")
 

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
@@ -31,19 +32,32 @@ QUIET: Final = (
     *("-o", "addopts=--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider", "-s"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # hypothesis is here before pytest is
 )
-LONGEST_CPU_S: Final = 60
-LONGEST_S: Final = 600
+HEAVY: Final = {
+    "tests/core/test_behaviour.py": ("core/behaviour.py", "core/shapes.py", "core/line.py"),
+    "tests/properties/test_short_way.py": ("core/connection.py", "runtime/scheduler.py", "runtime/link.py"),
+}
+"""Tests that take many seconds and reach everything judge only what they are about."""
+
+MACHINE_EXAMPLES: Final = 40
+LONGEST_CPU_S: Final = 5.0
+"""A test that takes so much longer than ten times what it takes without a mutant will not end."""
+
+LONGEST_S: Final = 120.0
 MOST_BYTES: Final = 3 * 1024**3
 """A mutant that takes more than these has been noticed: something goes on for ever."""
 
 SURVIVED, TOO_LONG = "survived", "too long"
 
 
-def settle_hypothesis() -> None:
-    """Have the first example that fails be enough: it need not be made small, nor kept."""
+def settle_hypothesis(session: pytest.Session) -> None:
+    """Have the first example that fails be enough: it need not be made small, nor kept. State machines make fewer of them."""
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile("mutation", database=None, phases=phases, deadline=None, derandomize=True)
     hypothesis.settings.load_profile("mutation")
+    for machine in {item.parent for item in session.items if isinstance(item.parent, pytest.Class)}:
+        settings = getattr(machine.obj, "settings", None)
+        if isinstance(settings, hypothesis.settings):
+            machine.obj.settings = hypothesis.settings(settings, max_examples=MACHINE_EXAMPLES, phases=phases, database=None)
 
 
 class Survey:
@@ -60,6 +74,7 @@ class Survey:
         first, last = mutant.lines
         names = {name for line in range(first, last + 1) for name in lines.get(str(line), ()) if name}
         mirror = f"tests/{mutant.file.split('/')[-2]}/test_{mutant.file.split('/')[-1]}"
+        names = {name for name in names if judges(name, mutant)}
         return sorted(names, key=lambda name: (not name.startswith(mirror), self.took_s[name]))
 
     def at_import(self, mutant: Mutant) -> bool:
@@ -67,6 +82,13 @@ class Survey:
         lines = self._lines.get(mutant.file, {})
         first, last = mutant.body
         return mutant.in_signature or any("" in lines.get(str(line), ()) for line in range(first, last + 1))
+
+
+def judges(test: str, mutant: Mutant) -> bool:
+    """Tell whether a test (or a file of tests) judges a mutant."""
+    return mutant.file.removeprefix("src/fsmserver/") in HEAVY.get(
+        test.split("::", maxsplit=1)[0], (mutant.file.removeprefix("src/fsmserver/"),)
+    )
 
 
 class Surveyor:
@@ -151,8 +173,14 @@ def _plain(found: Any) -> FunctionType | None:  # noqa: ANN401 - whatever stands
 class _Judge:
     """Runs tests until one fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, survey: Survey) -> None:
+        self._survey = survey
         self.failed = ""
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        longest_s = 10 * self._survey.took_s.get(nodeid, 1.0)
+        signal.alarm(int(LONGEST_S + longest_s))
+        _limit_cpu(LONGEST_CPU_S + longest_s)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.failed:
@@ -166,17 +194,22 @@ class _Judge:
         return SURVIVED
 
 
+def _limit_cpu(more_s: float) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + more_s) + 1, hard))
+
+
 class InPlace(_Judge):
     """A plugin of pytest: takes mutants from a list, forks for each, exchanges the function and runs the tests that reach it."""
 
     def __init__(self, mutants: Sequence[Mutant], survey: Survey, jobs: int, note: Callable[[Mutant, str], None]) -> None:
         """Judge `mutants`, and say each verdict to `note`: a test, `SURVIVED` or `TOO_LONG`."""
-        super().__init__()
-        self._mutants, self._survey, self._jobs, self._note = mutants, survey, jobs, note
+        super().__init__(survey)
+        self._mutants, self._jobs, self._note = mutants, jobs, note
 
-    def pytest_collection_finish(self) -> None:
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Replace what the tests' own configuration chose."""
-        settle_hypothesis()
+        settle_hypothesis(session)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop."""
@@ -189,7 +222,9 @@ class InPlace(_Judge):
             names = self._survey.tests(mutant)
             if not exchange(mutant):
                 return "cannot be exchanged"
-            return self.run([by_name[name] for name in sorted(names, key=lambda name: name != hunch)])
+            names.sort(key=lambda name: name != hunch)
+            unknown = [name for name in by_name if name not in self._survey.took_s]  # younger than the survey
+            return self.run([by_name[name] for name in (*unknown, *names) if name in by_name])
 
         def note(mutant: Mutant, verdict: str) -> None:
             nonlocal hunch
@@ -205,8 +240,7 @@ class Anew(_Judge):
 
     def __init__(self, survey: Survey, mutant: Mutant, hunch: str) -> None:
         """Run the mirror of the mutant's module first."""
-        super().__init__()
-        self._survey = survey
+        super().__init__(survey)
         self._mirror = f"/test_{mutant.file.split('/')[-1]}"
         self._hunch = hunch
         self.verdict = ""
@@ -216,9 +250,9 @@ class Anew(_Judge):
         if report.failed and not self.failed:
             self.failed = f"collecting {report.nodeid}"
 
-    def pytest_collection_finish(self) -> None:
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Replace what the tests' own configuration chose."""
-        settle_hypothesis()
+        settle_hypothesis(session)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop."""
@@ -232,10 +266,11 @@ class Anew(_Judge):
 
 def anew(mutant: Mutant, survey: Survey, hunch: str, tests: Sequence[str]) -> str:
     """Import everything with the changed file, and run the tests; to be called in a process that has imported none of it."""
+    ignored = [f"--ignore={file}" for file in HEAVY if not judges(file, mutant)]
     plugin = Anew(survey, mutant, hunch)
     sys.meta_path.insert(0, _Changed(mutant))
     try:
-        pytest.main([*QUIET, "--continue-on-collection-errors", *tests], plugins=[plugin])
+        pytest.main([*QUIET, "--continue-on-collection-errors", *ignored, *tests], plugins=[plugin])
     except BaseException as error:  # noqa: BLE001 - whatever a module raises while it is imported
         return f"importing: {type(error).__name__}"
     return plugin.verdict or plugin.failed or "importing"
@@ -267,8 +302,8 @@ def _start(mutant: Mutant, judge: Callable[[Mutant], str]) -> tuple[int, int]:
         if not os.environ.get("MUTATION_LOUD"):
             os.dup2(devnull, 1)
             os.dup2(devnull, 2)
-        signal.alarm(LONGEST_S)
-        resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_CPU_S, LONGEST_CPU_S))
+        signal.alarm(int(LONGEST_S))
+        _limit_cpu(LONGEST_CPU_S)
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
         verdict = "raised in the judge"
         with suppress(BaseException):  # whatever a test of a broken machine raises, SystemExit too
