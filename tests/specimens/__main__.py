@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import chain, count
 from typing import Final
 
 from fsmserver.cli import main as fsmserver
@@ -13,7 +13,7 @@ from fsmserver.testing.bounded import SMALL
 from tests.parity.removed import REMOVED
 from tests.specimens import page
 from tests.specimens.catalogue import CATALOGUE
-from tests.specimens.finding import by_explorer, by_parity, by_seeds, everything, of_the_tutorial
+from tests.specimens.finding import Account, by_explorer, by_parity, by_seeds, everything, of_the_tutorial
 
 NAME_WIDTH: Final = 56
 WIDTHS: Final = "{:<56} {:>6} {:>6} {:>7} {:>8} {:>8}  {:<26} {:>8} {:>8}"
@@ -52,27 +52,29 @@ def run_planted(name: str, arguments: list[str]) -> int:
 
 
 def show(tell: Callable[[str], object]) -> int:
-    """Find everything anew, by seeds from 0 on and by the search that the record names; tell it in rows."""
-    missed = 0
-    for cells in ((HEAD,), specimen_rows(), tutorial_rows(), kernel_rows()):
-        for row in cells:
-            tell(WIDTHS.format(*row))
-            missed += MISSED in row
+    """Find everything anew, by seeds from 0 on and by the search that the record names; tell it in rows, and in sum."""
+    recorded, found = page.read()["specimens"], {}
+    tell(WIDTHS.format(*HEAD))
+    for name, specimen in CATALOGUE.items():
+        searches = [recorded[name]["explorer"]["search"]] if name in recorded else list(SMALL)
+        found[name] = {"seeds": by_seeds(specimen, count()), "explorer": by_explorer(specimen, searches)}
+        tell(WIDTHS.format(*specimen_row(name, **found[name])))
+    missed = sum(None in accounts.values() for accounts in found.values())
+    for row in chain(tutorial_rows(), kernel_rows()):
+        tell(WIDTHS.format(*row))
+        missed += MISSED in row
+    tell(page.summary(found))
     return 1 if missed else 0
 
 
-def specimen_rows() -> Iterator[Sequence[object]]:
-    """Give the row of each specimen."""
-    recorded = page.read()["specimens"]
-    for name, specimen in CATALOGUE.items():
-        searches = [recorded[name]["explorer"]["search"]] if name in recorded else list(SMALL)
-        seeds, explorer = by_seeds(specimen, count()), by_explorer(specimen, searches)
-        row: list[object] = [name, *[MISSED] * 8]
-        if seeds is not None:
-            row[1:6] = [seeds["seed"], seeds["drawn"], len(seeds["operations"]), f"{seeds['found_s']:.2f}", f"{seeds['reduced_s']:.3f}"]
-        if explorer is not None:
-            row[6:] = [explorer["search"], len(explorer["trace"]), f"{explorer['found_s']:.2f}"]
-        yield row
+def specimen_row(name: str, seeds: Account | None, explorer: Account | None) -> Sequence[object]:
+    """Give the row of a specimen."""
+    row: list[object] = [name, *[MISSED] * 8]
+    if seeds is not None:
+        row[1:6] = [seeds["seed"], seeds["drawn"], len(seeds["operations"]), f"{seeds['found_s']:.2f}", f"{seeds['reduced_s']:.3f}"]
+    if explorer is not None:
+        row[6:] = [explorer["search"], len(explorer["trace"]), f"{explorer['found_s']:.2f}"]
+    return row
 
 
 def tutorial_rows() -> Iterator[Sequence[object]]:

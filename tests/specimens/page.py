@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -34,7 +34,8 @@ $ python -m tests.specimens record                                 # everything 
 - **seed**, **drawn**, **needed**: `python -m fsmserver simulate` from seed 0 on: the first seed that fails, the number of operations in
   its run, and how many are left when it is reduced.
 - **explorer**, **shortest**: `python -m fsmserver explore --small`: the small search that shows the fault first, in how many operations.
-  There are no fewer within its bounds.
+  There are no fewer within its bounds. Where the sentence counts states, the finished graph was asked, and the operations lead to the first
+  state from which everybody may leave and something is left, or in which the loop spins.
 - **machine**: the Hypothesis machine `ServerMachine` with an echo and {examples} examples, always the same ones: how many runs it took, and
   {nothing} if they were not enough.
 
@@ -143,20 +144,16 @@ def plain(sentence: str) -> str:
 
 def summary(specimens: Record) -> str:
     """Say how quickly it went; the times are CPU seconds of the machine that made the record."""
-    accounts = [accounts["seeds"] for accounts in specimens.values() if accounts["seeds"]]
-    found, reduced = ([account[name] for account in accounts] for name in ("found_s", "reduced_s"))
-    needed = [len(account["operations"]) for account in accounts]
-    explored = [accounts["explorer"] for accounts in specimens.values() if accounts["explorer"]]
-    return "\n".join(_summary_lines(len(specimens), found, reduced, needed, explored))
+    seeds, explorer = ([accounts[tool] for accounts in specimens.values() if accounts[tool]] for tool in ("seeds", "explorer"))
+    quick = sum(account["reduced_s"] <= QUICK_S for account in seeds)
+    needed, shortest = ([len(each[what]) for each in found] for found, what in ((seeds, "operations"), (explorer, "trace")))
+    return f"""\
+By seeds: {len(seeds)} of {len(specimens)}, after {spread([account["found_s"] for account in seeds])} CPU seconds; reduced to
+{spread(needed)} operations in {spread([account["reduced_s"] for account in seeds])} CPU seconds,
+{quick} of {len(seeds)} within {QUICK_S} s. By the explorer: {len(explorer)} of {len(specimens)}, in
+{spread(shortest)} operations, after {spread([account["found_s"] for account in explorer])} CPU seconds."""
 
 
-def _summary_lines(
-    count: int, found: list[float], reduced: list[float], needed: list[int], explored: list[dict[str, Any]]
-) -> Iterator[str]:
-    quick = sum(seconds <= QUICK_S for seconds in reduced)
-    yield f"By seeds: {len(found)} of {count}, after {median(found):.2f} CPU seconds (median; the longest took {max(found):.1f})."
-    yield f"Reduced to {median(needed):.0f} operations (median; at most {max(needed)}), in {median(reduced):.3f} CPU seconds (median; the"
-    yield f"longest took {max(reduced):.2f}); {quick} of {len(reduced)} within {QUICK_S} s."
-    lengths, times = [len(each["trace"]) for each in explored], [each["found_s"] for each in explored]
-    yield f"By the explorer: {len(explored)} of {count}, in {median(lengths):.0f} operations (median; at most {max(lengths)}), after"
-    yield f"{median(times):.2f} CPU seconds (median; the longest search took {max(times):.1f})."
+def spread(values: Sequence[float]) -> str:
+    """Say the median and the largest: `a median of 4 (at most 11)`."""
+    return f"a median of {median(values):.3g} (at most {max(values):.3g})" if values else NOTHING
