@@ -106,6 +106,18 @@ def test_a_socket_that_is_shared_may_have_the_highest_descriptor_so_far() -> Non
     assert_no_leaks(world)
 
 
+def test_who_asks_twice_to_be_settled_is_settled_once() -> None:
+    world = make_world()
+    _, protocol = world.connect()
+    link = protocol.link
+    assert link is not None
+    link.touch()
+    link.touch()
+    assert world.scheduler.touched == [link]
+    world.round()
+    assert_no_leaks(world)
+
+
 def test_a_protocol_that_wants_it_half_open_can_go_on_sending() -> None:
     world = make_world()
     sock, protocol = world.connect(Recorder(eof_received=lambda *_: True))

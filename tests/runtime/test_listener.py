@@ -235,6 +235,50 @@ def test_a_descriptor_that_cannot_be_watched_is_said_to_be_refused(caplog: pytes
     assert_no_leaks(world)
 
 
+def test_a_limit_that_is_reached_is_said_in_full(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world(limits=TWO)
+    backlog, _ = world.listen(when_full="refuse")
+    for _ in range(3):
+        backlog.connect()
+    world.rounds(2)
+    told = "listener 192.0.2.9:8008 refuses connections: the limit of 2 connections is reached (said once an episode)"
+    assert [record.getMessage() for record in caplog.records] == [told]
+    assert_no_leaks(world)
+
+
+def test_why_a_listener_is_closed_is_said_in_full(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    backlog, _ = world.listen()
+    backlog.fail(errno.EBADF)
+    world.round()
+    told = f"listener 192.0.2.9:8008 is closed: {OSError(errno.EBADF, os.strerror(errno.EBADF))}"
+    assert [record.getMessage() for record in caplog.records] == [told]
+    assert_no_leaks(world)
+
+
+def test_a_full_listener_without_resources_tries_once_and_pauses() -> None:
+    world = make_world(limits=TWO)
+    backlog, listener = world.listen(when_full="refuse")
+    backlog.connect()
+    backlog.connect()
+    world.rounds(2)
+    for _ in range(5):
+        backlog.fail(errno.EMFILE)
+    world.round()
+    assert listener.state is ListenerState.EXHAUSTED
+    assert world.scheduler.counts.accept_errors == 1
+    assert_no_leaks(world)
+
+
+def test_pressure_is_said_at_the_very_beginning_of_the_clock_too(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    _, listener = world.listen()
+    world.scheduler.now_s = 0.0
+    listener._tell("is pressed", "in a test")
+    assert "is pressed" in caplog.text
+    assert_no_leaks(world)
+
+
 def test_errors_of_accept_are_counted_up() -> None:
     world = make_world()
     backlog, _ = world.listen()
