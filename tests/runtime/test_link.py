@@ -99,7 +99,7 @@ def test_a_buffer_that_was_filled_is_four_times_the_size_the_next_time() -> None
 def test_a_socket_that_is_shared_may_have_the_highest_descriptor_so_far() -> None:
     world = make_world()
     world.scheduler._by_descriptor = False
-    sock, protocol = world.connect(Recorder(data_received=echo))
+    sock, _ = world.connect(Recorder(data_received=echo))
     sock.feed(b"hello")
     world.round()
     assert bytes(sock.sent) == b"hello"
