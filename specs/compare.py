@@ -1,6 +1,6 @@
 """The graph of the shipped code is the graph of the specification: node for node, edge for edge.
 
-    python -m specs.compare                 within the bounds of the model Graph: on each commit
+    python -m specs.compare                 within the bounds of the model One: on each commit
     python -m specs.compare --all           within those of every model in MODELS, one after the other
     python -m specs.compare NAME...         within those of these models of the manifest
     python -m specs.compare --concretely    no world of the code stands for another: see below
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from fsmserver.testing.operations import Operation
     from fsmserver.testing.stream import Stream
 
-MODELS: Final = ("Graph", "One", "Full", "Late", "HalfOpen")
-"""Two connections; one, to which everything can happen, with a stop; room for one of two, with a stop; replies that wait for the
+MODELS: Final = ("One", "Graph", "Full", "Late", "HalfOpen")
+"""One connection, to which everything can happen, with a stop; two; room for one of two, with a stop; replies that wait for the
 writable set, and newcomers that are refused; connections that are kept half open."""
 
 ALONE: Final = "MCSafe.cfg"
@@ -517,6 +517,13 @@ APPLICATION_DOES: Final[Mapping[str, tuple[str, Callable[[Conn], bool]]]] = {
 """What the application does to a connection that is open."""
 
 
+ACTIONS: Final = frozenset(
+    ("Round", "TimePasses", "Connect", "DescriptorsRunOut", "DescriptorsComeBack", "Stop",
+     *(action for does in (PEER_DOES, APPLICATION_DOES) for action, _ in does.values()))
+)  # fmt: skip
+"""Every action of the specification."""
+
+
 def exactly(size_bytes: int, chunk_bytes: int) -> int:
     """Divide without a rest."""
     assert size_bytes % chunk_bytes == 0, f"{size_bytes} bytes are no whole chunks"
@@ -645,6 +652,12 @@ def tell(difference: Difference) -> Iterator[str]:
             yield f"  only {who}: {action} leads to {', '.join(changes(difference.node, target)) or 'where it is'}"
 
 
+def never_taken(model: Model, specified: graph.Graph) -> list[str]:
+    """Give the actions that a model neither takes nor says to be idle, if its actions are counted at all."""
+    taken = {action for _, action, _ in specified.edges}
+    return sorted(ACTIONS - taken - set(model.idle)) if model.coverage else []
+
+
 def check(name: str, *, concretely: bool) -> bool:
     """Compare the graphs of one model, print what was found, and tell whether they are equal."""
     model = model_of(name)
@@ -655,6 +668,10 @@ def check(name: str, *, concretely: bool) -> bool:
     print(f"{name}: the specification has {len(specified.nodes):,} states, {len(specified.edges):,} steps ({dumped_s - before_s:.0f} s)")
     if model.states and len(specified.nodes) != model.states:
         print(f"{name}: the manifest says {model.states:,} states")
+        return False
+    never = never_taken(model, specified)
+    if never:
+        print(f"{name}: never taken: {', '.join(never)}")
         return False
     code = Code(bounds, concretely=concretely)
     result = explore(code)

@@ -29,6 +29,7 @@ from specs.compare import (
     kept_open,
     main,
     model_of,
+    never_taken,
     tell,
 )
 from specs.models import HERE, CannotCheck, join
@@ -218,7 +219,7 @@ def test_the_command_says_that_graphs_are_equal_or_where_they_part(
     plain: tuple[Result, list[Any], graph.Graph], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, _, specified = plain
-    tiny = replace(model_of("Graph"), states=len(specified.nodes))
+    tiny = replace(model_of("Graph"), states=len(specified.nodes), coverage=False)
     monkeypatch.setattr("specs.compare.model_of", lambda name: tiny)
     monkeypatch.setattr("specs.compare.bounds_of", lambda model: bounds(**PLAIN))
     monkeypatch.setattr("specs.compare.graph.dump", lambda model: specified)
@@ -231,6 +232,14 @@ def test_the_command_says_that_graphs_are_equal_or_where_they_part(
     tiny = replace(tiny, states=1)
     assert not check("Graph", concretely=False)
     assert "Graph: the manifest says 1 states" in capsys.readouterr().out
+
+
+def test_an_action_that_the_specification_never_takes_is_noticed(plain: tuple[Result, list[Any], graph.Graph]) -> None:
+    _, _, specified = plain
+    one = replace(model_of("One"), idle=("Pause", "Resume", "Close", "Abort", "EndOutput", "DescriptorsRunOut", "DescriptorsComeBack"))
+    assert never_taken(one, specified) == ["Stop"]
+    assert never_taken(replace(one, idle=(*one.idle, "Stop")), specified) == []
+    assert never_taken(replace(one, coverage=False), specified) == []
 
 
 def test_tlc_checks_what_must_always_hold_while_it_dumps_the_graph() -> None:
