@@ -73,7 +73,7 @@ class Survey:
         lines = self._lines.get(mutant.file, {})
         first, last = mutant.lines
         names = {name for line in range(first, last + 1) for name in lines.get(str(line), ()) if name}
-        mirror = f"tests/{mutant.file.split('/')[-2]}/test_{mutant.file.split('/')[-1]}"
+        mirror = mirror_of(mutant.file)
         names = {name for name in names if judges(name, mutant)}
         return sorted(names, key=lambda name: (not name.startswith(mirror), self.took_s[name]))
 
@@ -146,6 +146,12 @@ class _Changed(importlib.abc.MetaPathFinder):
 def module_name(file: str) -> str:
     """Give the name by which a file of `src` is imported."""
     return file.removeprefix("src/").removesuffix(".py").replace("/", ".")
+
+
+def mirror_of(file: str) -> str:
+    """Give the file of tests that mirrors a file of `src`."""
+    *_, package, name = file.split("/")
+    return f"tests/{package}/test_{name}"
 
 
 def exchange(mutant: Mutant) -> bool:
@@ -241,7 +247,7 @@ class Anew(_Judge):
     def __init__(self, survey: Survey, mutant: Mutant, hunch: str) -> None:
         """Run the mirror of the mutant's module first."""
         super().__init__(survey)
-        self._mirror = f"/test_{mutant.file.split('/')[-1]}"
+        self._mirror = mirror_of(mutant.file)
         self._hunch = hunch
         self.verdict = ""
 
@@ -267,13 +273,18 @@ class Anew(_Judge):
 def anew(mutant: Mutant, survey: Survey, hunch: str, tests: Sequence[str]) -> str:
     """Import everything with the changed file, and run the tests; to be called in a process that has imported none of it."""
     ignored = [f"--ignore={file}" for file in HEAVY if not judges(file, mutant)]
-    plugin = Anew(survey, mutant, hunch)
+    mirror = mirror_of(mutant.file)
     sys.meta_path.insert(0, _Changed(mutant))
-    try:
-        pytest.main([*QUIET, "--continue-on-collection-errors", *ignored, *tests], plugins=[plugin])
-    except BaseException as error:  # noqa: BLE001 - whatever a module raises while it is imported
-        return f"importing: {type(error).__name__}"
-    return plugin.verdict or plugin.failed or "importing"
+    for stage in [[mirror], tests] if (ROOT / mirror).exists() else [tests]:  # most need no more than their mirror
+        plugin = Anew(survey, mutant, hunch)
+        try:
+            pytest.main([*QUIET, "--continue-on-collection-errors", *ignored, *stage], plugins=[plugin])
+        except BaseException as error:  # noqa: BLE001 - whatever a module raises while it is imported
+            return f"importing: {type(error).__name__}"
+        verdict = plugin.verdict or plugin.failed or "importing"
+        if verdict != SURVIVED:
+            break
+    return verdict
 
 
 def in_processes(mutants: Sequence[Mutant], judge: Callable[[Mutant], str], jobs: int, note: Callable[[Mutant, str], None]) -> None:
