@@ -195,7 +195,7 @@ class System:
         )
         self.scheduler = Scheduler(
             poller=make_poller("epoll", self.kernel.system), clock=self.kernel.clock, waker=SocketWaker(self.kernel.socketpair),
-            limits=limits, eager_writes=bounds["Eager"],
+            calls=self.kernel, limits=limits, eager_writes=bounds["Eager"],
         )  # fmt: skip
         self.scheduler.journal = Journal(limits, QUIET)
         half_open = bounds["HalfOpen"]

@@ -106,6 +106,16 @@ def test_what_cannot_be_compared_is_refused(
     assert why in capsys.readouterr().err
 
 
+def test_the_code_that_is_explored_goes_the_loop_s_short_way() -> None:
+    code = Code(bounds(**PLAIN))
+    world = code.make()
+    for operation in (("Connect", 1), ("Round", 0), ("Send", 1)):
+        code.apply(world, operation)
+    (link,) = world.scheduler.links.values()
+    assert world.scheduler.usual[link.fd] is link
+    assert link.fsm.usual_bytes > 0
+
+
 def test_a_graph_is_equal_to_itself(plain: tuple[Result, list[Any], graph.Graph]) -> None:
     result, nodes, specified = plain
     assert compare(result.graph, nodes, specified) is None
