@@ -3,6 +3,7 @@
     python -m scripts.mutation                          everything, then docs/mutation.md is written anew
     python -m scripts.mutation --only core/outbox.py    one file (or several: `--only` again)
     python -m scripts.mutation --only scheduler.py --function _accept
+    python -m scripts.mutation --survivors              what survived when it was last recorded: after a new test
     python -m scripts.mutation --page                   write docs/mutation.md from what was recorded
 
 Prints each survivor. A mutant that survives is either a hole in the tests or changes nothing that can be seen; then
@@ -28,7 +29,7 @@ import pytest
 
 from scripts.mutation.judging import QUIET, ROOT, SURVIVED, TESTS, TOO_LONG, InPlace, Survey, Surveyor, anew, in_processes
 from scripts.mutation.mutants import Mutant, mutants
-from scripts.mutation.page import explanations, findings, write_page, write_record
+from scripts.mutation.page import explanations, findings, read_record, write_page, write_record
 
 RUNTIME: Final = ("scheduler.py", "link.py", "listener.py")
 ANEW_TESTS: Final = TESTS[:2]
@@ -168,6 +169,9 @@ def run(options: argparse.Namespace) -> None:
     asked = [file for file in files() if not options.only or any(file.endswith(end) for end in options.only)]
     made = [mutant for file in asked for mutant in mutants(ROOT, file)]
     chosen = [mutant for mutant in made if not options.function or any(name in mutant.function for name in options.function)]
+    if options.survivors:
+        record = read_record()
+        chosen = [mutant for mutant in chosen if mutant.key in record.get(mutant.file, {}).get("survived", ())]
     known = survey()
     verdicts = Verdicts(len(chosen), frozenset(explanations()))
     judge_all(chosen, known, options.jobs, verdicts)
