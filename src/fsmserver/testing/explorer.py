@@ -379,7 +379,11 @@ class Search(Generic[W]):
             assert self._numbers.get(explorable.canonical(world)) == number, "the same operation in the same state led elsewhere"
         here = snapshots.take(like=memento)
         graph.begin()
+        moved = False
         for each in list(explorable.operations(world)):
+            if moved:
+                snapshots.restore(here)
+            moved = True
             try:
                 woken = explorable.apply(world, each)
                 target = self._find(here, number, each)
@@ -387,7 +391,6 @@ class Search(Generic[W]):
                 self.result.violation = Violation(kind_of(error), str(error) or type(error).__name__, (*graph.path(number), each))
                 return
             graph.add_edge(each, target, woken=woken)
-            snapshots.restore(here)
 
     def judge(self) -> None:
         """Ask the finished graph."""
