@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fsmserver.core.limits import Limits
+from fsmserver.runtime.capacity import connection_limit
 from fsmserver.runtime.pollers import make_poller
 from fsmserver.runtime.ports import READABLE
 from fsmserver.runtime.scheduler import GROUP_EVENTS, TIMED_EVENTS, TIMED_S, Round, Scheduler, Token
@@ -518,3 +519,41 @@ def test_a_socket_of_another_class_is_served_by_its_methods() -> None:
         scheduler.round(0.0)
         assert far.recv(9) == b"ABC"
         scheduler.close()
+
+
+def test_a_new_loop_is_open_and_takes_as_many_as_its_poller_can_watch() -> None:
+    world = make_world(ceiling=8)
+    assert world.scheduler.closed is False
+    assert world.scheduler.most_connections == connection_limit(None, 8)
+    assert_no_leaks(world)
+
+
+def test_rounds_are_counted() -> None:
+    world = make_world()
+    world.rounds(3)
+    assert world.scheduler.counts.rounds == 3
+    assert_no_leaks(world)
+
+
+def test_a_wait_ends_with_the_nearer_of_deadline_and_timer() -> None:
+    world = make_world()
+    world.connect()
+    scheduler = world.scheduler
+    waits: list[float] = []
+    for timer_s in (10_000.0, 1.0):
+        scheduler.call_later(timer_s, lambda: None)
+        nearest_s = min(scheduler.deadlines.next_s, world.clock.now_s + timer_s)
+        waits.append(nearest_s - world.clock.now_s)
+        scheduler.round(20_000.0)
+    assert world.poller.waits[-2:] == waits
+    assert_no_leaks(world)
+
+
+def test_nothing_is_waited_for_while_there_is_something_to_do() -> None:
+    world = make_world()
+    world.scheduler.call_soon(lambda: None)
+    world.scheduler.round(100.0)
+    world.scheduler.call_at(world.clock.now_s - 5.0, lambda: None)
+    world.scheduler.round(100.0)
+    assert world.poller.waits == [0.0, 0.0]
+    assert_no_leaks(world)
