@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from fsmserver.core.limits import Limits
+from fsmserver.core.states import Event
 from fsmserver.runtime.capacity import connection_limit
 from fsmserver.runtime.pollers import make_poller
-from fsmserver.runtime.ports import READABLE
+from fsmserver.runtime.ports import READABLE, RealSocket
 from fsmserver.runtime.scheduler import GROUP_EVENTS, TIMED_EVENTS, TIMED_S, Round, Scheduler, Token
-from tests.fakes import Recorder, World, assert_no_leaks, make_world
+from fsmserver.runtime.timers import Handle
+from tests.fakes import PEER, BufferedRecorder, Recorder, World, assert_no_leaks, make_world
 
 
 def rounds_until(scheduler: Scheduler, done: Any, most: int = 1000) -> None:
@@ -463,6 +465,7 @@ def test_in_a_full_round_the_slow_one_is_named_among_few_and_then_exactly(caplog
     world = make_world()
     slow_one(world, GROUP_EVENTS + TIMED_EVENTS, at=1)
     assert "slow callback: one of #1 192.0.2.1:40000, #2 192.0.2.1:40000, #3" in caplog.text
+    assert "kept the loop for 250 ms while each was served" in caplog.text
     assert f"#{GROUP_EVENTS} " in caplog.text
     assert f"#{GROUP_EVENTS + 1} " not in caplog.text
     caplog.clear()
@@ -557,3 +560,150 @@ def test_nothing_is_waited_for_while_there_is_something_to_do() -> None:
     world.scheduler.round(100.0)
     assert world.poller.waits == [0.0, 0.0]
     assert_no_leaks(world)
+
+
+def test_in_a_full_round_everybody_is_served_whatever_comes_of_those_before() -> None:
+    world = make_world()
+    (first, _), (second, _), (third, _) = world.connect(BufferedRecorder()), world.connect(), world.connect()
+    others = [world.connect(Recorder(data_received=lambda me, data: me.say(data)))[0] for _ in range(TIMED_EVENTS)]
+    first.feed(b"by the methods")
+    second.feed_error(errno.EAGAIN)
+    third.feed_eof()
+    for sock in others:
+        sock.feed(b"hello")
+    world.round()
+    assert [bytes(sock.sent) for sock in others] == [b"hello"] * TIMED_EVENTS
+    assert_no_leaks(world)
+
+
+def test_of_two_in_a_round_the_slow_one_is_named_alone(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    slow, _ = world.connect(Recorder(data_received=lambda me, data: world.clock.advance(1.0)))
+    other, _ = world.connect()
+    slow.feed(b"x")
+    other.feed(b"x")
+    world.round()
+    assert [record.getMessage() for record in caplog.records if "one of" in record.getMessage()] == []
+    assert caplog.text.count("#1 ") == 1
+    assert_no_leaks(world)
+
+
+def test_what_goes_the_short_way_leaves_the_outbox_empty_and_is_counted_up() -> None:
+    world = make_world()
+    sock, protocol = world.connect(Recorder(data_received=lambda me, data: me.say(data)))
+    for data in (b"hello", b"world"):
+        sock.feed(data)
+        world.round()
+    outbox = protocol.transport.fsm.outbox
+    assert (outbox.front, outbox.peek(), outbox.taken_bytes) == (None, [], 10)
+    assert_no_leaks(world)
+
+
+@pytest.mark.parametrize(("took_s", "count"), [(0.25, 0), (0.5, 1)])
+def test_only_what_takes_longer_than_the_limit_to_hear_is_slow(took_s: float, count: int) -> None:
+    world = make_world(limits=Limits(slow_callback_s=0.25))
+    sock, _ = world.connect(Recorder(data_received=lambda *_: world.clock.advance(took_s)))
+    sock.feed(b"x")
+    world.round()
+    assert world.scheduler.counts.slow_callbacks == count
+    assert_no_leaks(world)
+
+
+def test_many_events_are_divided_into_groups_until_one_was_slow() -> None:
+    world = make_world()
+    scheduler = world.scheduler
+    events = [(fd, READABLE) for fd in range(2 * GROUP_EVENTS + 8)]
+    scheduler._timed_until_s = scheduler.now_s
+    groups = scheduler._groups(events)
+    assert [len(group) for group in groups] == [GROUP_EVENTS, GROUP_EVENTS, 8]
+    assert [event for group in groups for event in group] == events
+    scheduler._timed_until_s = scheduler.now_s + 1.0
+    assert [len(group) for group in scheduler._groups(events)] == [1] * len(events)
+    assert_no_leaks(world)
+
+
+def test_what_is_called_from_a_callback_by_the_methods_belongs_to_the_connection_too() -> None:
+    world = make_world()
+    handles: list[Handle] = []
+    sock, protocol = world.connect(BufferedRecorder(buffer_updated=lambda *_: handles.append(world.scheduler.call_soon(lambda: None))))
+    sock.feed(b"x")
+    world.round()
+    assert [handle.owner for handle in handles] == [protocol.link]
+    assert_no_leaks(world)
+
+
+def test_what_closed_connections_moved_and_lost_is_counted_up() -> None:
+    world = make_world()
+    for received, room_bytes in ((b"12345", 3), (b"123", 2)):
+        sock, protocol = world.connect(Recorder(data_received=lambda me, data: me.say(data)))
+        sock.room_bytes = room_bytes
+        sock.feed(received)
+        world.round()
+        protocol.transport.abort()
+        world.round()
+    counts = world.scheduler.counts
+    assert counts.closed == {Event.ABORT: 2}
+    assert (counts.received_bytes, counts.taken_bytes, counts.discarded_bytes) == (8, 5, 3)
+    assert_no_leaks(world)
+
+
+def test_reports_for_nobody_are_counted_up() -> None:
+    world = make_world()
+    for _ in range(2):
+        world.poller.inject(99, READABLE)
+        world.round()
+    assert world.scheduler.counts.stale == 2
+    assert_no_leaks(world)
+
+
+def test_who_said_nothing_is_counted_up() -> None:
+    world = make_world()
+    for data in (b"", b"", b"x"):
+        sock, protocol = world.connect()
+        sock.feed(data)
+        world.round()
+        protocol.transport.abort()
+        world.round()
+    assert world.scheduler.counts.silent == 2
+    assert_no_leaks(world)
+
+
+def test_there_is_one_place_for_each_descriptor_up_to_the_highest_that_is_watched() -> None:
+    world = make_world()
+    for _ in range(3):
+        sock, _ = world.connect()
+        assert len(world.scheduler.usual) == sock.fd + 1
+    assert_no_leaks(world)
+
+
+def test_where_there_are_more_than_the_limit_there_is_no_room_and_not_less() -> None:
+    world = make_world(limits=Limits(connections=2))
+    rooms = []
+    for _ in range(3):
+        world.connect()
+        rooms.append(world.scheduler.room)
+    assert rooms == [1, 0, 0]
+    assert_no_leaks(world)
+
+
+def test_newcomers_without_a_protocol_are_counted_up_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+
+    def factory() -> object:
+        raise ValueError("no protocol today")
+
+    for _ in range(2):
+        world.scheduler.admit(world.kernel.socket(), PEER, factory)
+    assert world.scheduler.counts.accept_errors == 2
+    assert str(PEER) in caplog.text
+    assert_no_leaks(world)
+
+
+def test_a_plain_socket_is_served_by_its_bare_descriptor() -> None:
+    near, far = socket.socketpair()
+    scheduler = Scheduler()
+    link = scheduler.admit(RealSocket(fileno=near.detach()), None, Recorder)
+    assert link is not None
+    assert link._shared is False
+    scheduler.close()
+    far.close()
