@@ -16,6 +16,7 @@ Only functions are changed: what stands in the tables of the modules is changed 
 import argparse
 import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -36,6 +37,7 @@ ANEW_TESTS: Final = TESTS[:2]
 DECIDING: Final = ("src/fsmserver/core/*.py", "src/fsmserver/runtime/*.py", "tests/core/*.py", "tests/runtime/*.py", "tests/*.py", TESTS[2])
 """What a survey rests on."""
 
+QUICK_S: Final = 0.5
 PRELOADED: Final = (
     "hypothesis.stateful",
     "hypothesis.strategies",
@@ -56,7 +58,7 @@ def files() -> list[str]:
     return [*core, *(f"src/fsmserver/runtime/{name}" for name in RUNTIME)]
 
 
-def survey() -> Survey:
+def survey(*, quick: bool) -> Survey:
     """Run all tests once without a mutant, unless that was done for these very files, or FSMSERVER_SURVEY names a file."""
     digest = hashlib.sha256()
     for pattern in DECIDING:
@@ -75,7 +77,7 @@ def survey() -> Survey:
             os._exit(int(code))
         if os.waitpid(pid, 0)[1] or not path.exists():
             raise SystemExit(2)
-    return Survey(json.loads(path.read_text()))
+    return Survey(json.loads(path.read_text()), QUICK_S if quick else math.inf)
 
 
 class Verdicts:
@@ -150,6 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", default=[], metavar="FILE", help="the end of a file's path, such as core/outbox.py")
     parser.add_argument("--function", action="append", default=[], metavar="NAME", help="only functions with this in their name")
     parser.add_argument("--survivors", action="store_true", help="only the mutants that survived when a run was last recorded")
+    parser.add_argument("--quick", action="store_true", help="ask quick tests only: to be followed by --survivors")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time (default: one a core)")
     parser.add_argument("--page", action="store_true", help="only write docs/mutation.md from the record")
     options = parser.parse_args(argv)
@@ -172,7 +175,7 @@ def run(options: argparse.Namespace) -> None:
     if options.survivors:
         record = read_record()
         chosen = [mutant for mutant in chosen if mutant.key in record.get(mutant.file, {}).get("survived", ())]
-    known = survey()
+    known = survey(quick=options.quick)
     verdicts = Verdicts(len(chosen), frozenset(explanations()))
     judge_all(chosen, known, options.jobs, verdicts)
     missing = len(chosen) - len(verdicts.by_mutant)

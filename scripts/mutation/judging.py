@@ -8,6 +8,7 @@ then; for those mutants the process is forked before this package is imported, a
 import gc
 import importlib.abc
 import json
+import math
 import os
 import resource
 import signal
@@ -45,7 +46,7 @@ MACHINE_EXAMPLES: Final = 40
 LONGEST_CPU_S: Final = 5.0
 """A test that takes so much longer than ten times what it takes without a mutant will not end."""
 
-LONGEST_S: Final = 120.0
+LONGEST_S: Final = 20.0
 MOST_BYTES: Final = 3 * 1024**3
 """A mutant that takes more than these has been noticed: something goes on for ever."""
 
@@ -66,8 +67,9 @@ def settle_hypothesis(session: pytest.Session) -> None:
 class Survey:
     """Which tests reach which lines, how long each takes, and which lines run before any test does."""
 
-    def __init__(self, said: dict[str, Any]) -> None:
-        """Take what a survey process has written."""
+    def __init__(self, said: dict[str, Any], longest_s: float = math.inf) -> None:
+        """Take what a survey process has written; tests that took longer than `longest_s` are left out."""
+        self._longest_s = longest_s
         self.took_s: dict[str, float] = said["took_s"]
         self._lines: dict[str, dict[str, list[str]]] = said["lines"]
 
@@ -77,8 +79,12 @@ class Survey:
         first, last = mutant.lines
         names = {name for line in range(first, last + 1) for name in lines.get(str(line), ()) if name}
         mirror = mirror_of(mutant.file)
-        names = {name for name in names if judges(name, mutant)}
+        names = {name for name in names if judges(name, mutant) and self.is_asked(name)}
         return sorted(names, key=lambda name: (not name.startswith(mirror), self.took_s[name]))
+
+    def is_asked(self, test: str) -> bool:
+        """Tell whether a test is short enough to be asked."""
+        return self.took_s.get(test, 0.0) <= self._longest_s
 
     def at_import(self, mutant: Mutant) -> bool:
         """Tell whether the function runs while modules are imported and tests are collected."""
@@ -269,7 +275,9 @@ class Anew(_Judge):
         order = {
             item: (item.nodeid != self._hunch, self._mirror not in item.nodeid, took_s.get(item.nodeid, 0.0)) for item in session.items
         }
-        self.verdict = self.failed or self.run(sorted(session.items, key=order.__getitem__))
+        self.verdict = self.failed or self.run(
+            sorted(filter(lambda item: self._survey.is_asked(item.nodeid), session.items), key=order.__getitem__)
+        )
         return True
 
 
