@@ -42,8 +42,8 @@ Elsewhere: `spin` from version 6.5 on and `gcc` on the PATH. Nothing was checked
 
 MISTAKE: Final = re.compile(r"^#define (\w+)\s+MADE\((\d+)\)", re.MULTILINE)
 VIOLATED: Final = re.compile(r"assertion violated \(+(\w+)")
-STATES: Final = re.compile(r"^ *(\d+) states, stored", re.MULTILINE)
-STEPS: Final = re.compile(r"^ *(\d+) transitions", re.MULTILINE)
+STATES: Final = re.compile(r"^ *([\d.e+]+) states, stored", re.MULTILINE)  # from 10⁸ on Spin rounds: 1.0716552e+08
+STEPS: Final = re.compile(r"^ *([\d.e+]+) transitions", re.MULTILINE)
 UNREACHED: Final = re.compile(r'^\t(\S+, state \d+), (".*")$', re.MULTILINE)
 TOTALS: Final = re.compile(r"^\t\(\d+ of (\d+) states\)$", re.MULTILINE)
 CUT: Final = ("max search depth too small", "Search not completed", "memory bound", "out of memory")
@@ -133,8 +133,8 @@ def read(text: str, seconds: float) -> Outcome:
         exit_code=_exit_code(text),
         text=text,
         seconds=seconds,
-        states=0 if states is None else int(states[1]),
-        generated=0 if steps is None else int(steps[1]),
+        states=0 if states is None else int(float(states[1])),
+        generated=0 if steps is None else int(float(steps[1])),
         statements=sum(int(total) for total in TOTALS.findall(text)) - text.count('"-end-"'),
         unreached=tuple(f"{place}, {words}" for place, words in never.items()),
     )

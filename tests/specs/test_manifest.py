@@ -209,6 +209,7 @@ unreached in proctype House
 def test_states_steps_and_statements_are_read_from_what_a_verifier_printed() -> None:
     outcome = verifier.read(SPIN_SAID, 1.5)
     assert (outcome.exit_code, outcome.states, outcome.generated, outcome.statements) == (0, 7, 1301, 23)
+    assert verifier.read(SPIN_SAID.replace(" 1301 ", " 1.0716552e+08 "), 0).generated == 107_165_520
     assert outcome.unreached == ('round.pml:30, state 4, "else"',)
     assert faults(SPUN, outcome) == []
     assert faults(replace(SPUN, states=8), outcome) == ["7 states, and the manifest says 8"]
