@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsmserver.core import connection
-from fsmserver.core.behaviour import Behaviour, NotABehaviour
+from fsmserver.core.behaviour import ROUNDING_S, Behaviour, NotABehaviour, _birth
 from fsmserver.core.connection import ConnectionFSM
 from fsmserver.core.line import Line
 from fsmserver.core.outbox import Outbox
@@ -490,6 +490,7 @@ EXPIRED: dict[str, Any] = {
         (RECEIVE, {"deadline": "stall_s"}, "expected the deadline 'idle_s' in reading holding nothing, not 'stall_s'"),
         (RECEIVE, {"t": 999.0}, "expected 1000.0 s or later, not 999.0 s: time does not run backwards"),
         (FLUSH, {"taken": 1}, "expected the 5 bytes written to be those taken, in the outbox and discarded: 1 + 5 + 0 is 6"),
+        (FLUSH, {"discarded": 2}, "expected the 5 bytes written to be those taken, in the outbox and discarded: 0 + 5 + 2 is 7"),
         (FLUSH, {"taken": 5, "outbox": 0}, "expected bytes in the outbox in writing, not 0 bytes"),
         (DRAIN, {"taken": 4, "outbox": 1}, "expected an empty outbox in reading, not 1 bytes"),
         (FLUSH, {"low": 9, "high": 8}, "expected 0 <= low <= high, not a low mark of 9 and a high one of 8"),
@@ -510,6 +511,8 @@ EXPIRED: dict[str, Any] = {
         (AGAIN, {"outbox": 6, "taken": -1}, "expected 0 to 5 of the bytes offered to be taken, not -1"),
         (AGAIN, {"since": 1000.5}, "expected the limit that ran until flush to have begun at 1001.0 s, not at 1000.5 s"),
         (FINISH, {"since": 1000.5}, "expected the limit that ran until finish to have begun at 1003.0 s, not at 1000.5 s"),
+        (ENQUEUE, {"t": 1001.5, "since": 1000.5}, "expected the limit that ran until enqueue to have begun at 1001.5 s, not at 1000.5 s"),
+        (FINISH, {**EXPIRED, "after_s": None}, "expected the error 'lifetime_s passed: inf s', not 'lifetime_s passed: 3 s'"),
         (DRAIN, {"t": 1002.5}, "expected drain at once after flush, at 1002.0 s, not at 1002.5 s"),
         (FINISH, {"who": "frob"}, "expected finish to be done by the peer or application or server, not by frob"),
         (FINISH, {"limit": "idle_s"}, "expected no limit and no after_s with finish: nothing expired"),
@@ -563,6 +566,59 @@ def test_a_lifetime_that_has_passed_ends_a_connection() -> None:
     lines = story()
     lines[FINISH] = lines[FINISH]._replace(**EXPIRED)
     assert check(lines).lines == 8
+
+
+def test_before_its_first_line_a_connection_was_accepted_and_nothing_had_moved() -> None:
+    first = story()[OPEN]._replace(t=1000.5)
+    moved: dict[str, Any] = dict.fromkeys(("received", "written", "taken", "outbox", "discarded"), 0)
+    assert _birth(first._replace(**dict.fromkeys(moved, 3))) == first._replace(
+        t=1000.0, event="accept", to="accepted", interest="read", deadline="handshake_s", since=1000.0, **moved
+    )
+
+
+def test_an_enqueue_writes_something() -> None:
+    lines = story()
+    empty = lines[FLUSH]._replace(event="enqueue", origin="writing")
+    assert expected([*lines[:AGAIN], empty]) == "connection 1: expected more than 5 bytes written since its flush, not 5"
+
+
+def test_an_outbox_may_be_as_full_as_its_high_mark_without_backpressure() -> None:
+    assert check([line._replace(high=5, low=2) for line in story()]).lines == 8
+
+
+def test_a_flush_in_vain_leaves_the_limit_as_it_was() -> None:
+    lines = story()
+    in_vain = lines[FLUSH]._replace(t=1001.5, origin="writing")
+    assert check([*lines[:AGAIN], in_vain], whole=False).lines == AGAIN + 1
+    for since_s in (1000.5, 1001.5):
+        assert expected([*lines[:AGAIN], in_vain._replace(since=since_s)], whole=False) == (
+            f"connection 1: expected the limit that ran until flush to have begun at 1001.0 s, not at {since_s} s"
+        )
+
+
+def test_a_limit_may_seem_to_end_as_much_too_early_as_times_are_rounded() -> None:
+    lines = story()
+    lines[FINISH] = lines[FINISH]._replace(**EXPIRED)
+    assert (3.0 + ROUNDING_S) - ROUNDING_S == 3.0
+    lines[FINISH] = lines[FINISH]._replace(after_s=3.0 + ROUNDING_S)
+    assert check(lines).lines == 8
+
+
+def test_of_a_connection_whose_beginning_is_not_seen_any_lifetime_may_pass() -> None:
+    lines = story()
+    lines[FINISH] = lines[FINISH]._replace(**EXPIRED)
+    assert check(lines[FLUSH:], whole=False).lines == 8 - FLUSH
+
+
+def test_a_limit_that_began_unseen_began_between_two_lines() -> None:
+    lines = story()
+    lingering = lines[EOF]._replace(event="receive", holds=("finishing",), deadline="linger_s")
+    for since_s in (1002.0, 1002.5, 1003.0):
+        assert check([*lines[:EOF], lingering._replace(since=since_s)], whole=False).lines == EOF + 1
+    for since_s in (1001.9, 1003.1):
+        assert expected([*lines[:EOF], lingering._replace(since=since_s)], whole=False) == (
+            f"connection 1: expected the limit that ran until receive to have begun between 1002.0 and 1003.0 s, not at {since_s} s"
+        )
 
 
 def test_a_connection_that_is_open_at_the_end_of_a_whole_trace_is_named() -> None:
