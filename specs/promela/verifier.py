@@ -117,7 +117,7 @@ def build(model: Model, folder: Path) -> Path:
     find_tools()
     shutil.copytree(HERE, folder / "promela")
     shutil.copytree(HERE.parent / "generated", folder / "generated")
-    options = ["-O2" if model.size == "large" else "-O0", f"-DMEMLIM={MOST_MEBIBYTES}", "-DNFAIR=3" if model.claim else "-DSAFETY"]
+    options = ["-O2" if model.size == "large" else "-O0", f"-DMEMLIM={MOST_MEBIBYTES}", "-DNFAIR=4" if model.claim else "-DSAFETY"]
     for command in (["spin", "-a", *model.flags, "model.pml"], ["gcc", "-w", *options, "-o", "pan", "pan.c"]):
         done = subprocess.run(command, cwd=folder / "promela", capture_output=True, text=True, check=False)  # noqa: S603 - Spin, gcc
         if done.returncode:
