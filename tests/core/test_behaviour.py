@@ -571,7 +571,8 @@ def test_a_lifetime_that_has_passed_ends_a_connection() -> None:
 def test_before_its_first_line_a_connection_was_accepted_and_nothing_had_moved() -> None:
     first = story()[OPEN]._replace(t=1000.5)
     moved: dict[str, Any] = dict.fromkeys(("received", "written", "taken", "outbox", "discarded"), 0)
-    assert _birth(first._replace(**dict.fromkeys(moved, 3))) == first._replace(
+    more: dict[str, Any] = dict.fromkeys(moved, 3)
+    assert _birth(first._replace(**more)) == first._replace(
         t=1000.0, event="accept", to="accepted", interest="read", deadline="handshake_s", since=1000.0, **moved
     )
 
