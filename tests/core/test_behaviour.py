@@ -472,6 +472,7 @@ EXPIRED: dict[str, Any] = {
     ("number", "values", "sentence"),
     [
         (RECEIVE, {"event": "frob"}, "expected 'event' to be one of open, receive, enqueue, flush, drain, eof, finish, reset, "),
+        (RECEIVE, {"origin": "frob"}, "expected 'from' to be one of accepted, reading, queued, writing, closed, not 'frob'"),
         (RECEIVE, {"to": "frob"}, "expected 'to' to be one of accepted, reading, queued, writing, closed, not 'frob'"),
         (RECEIVE, {"holds": ("frob",)}, "expected the holds to be some of eof, finishing, paused, backpressure, in this order, not frob"),
         (
