@@ -472,6 +472,13 @@ EXPIRED: dict[str, Any] = {
     ("number", "values", "sentence"),
     [
         (RECEIVE, {"event": "frob"}, "expected 'event' to be one of open, receive, enqueue, flush, drain, eof, finish, reset, "),
+        (
+            RECEIVE, {"holds": ("frob", "glub")},
+            "expected the holds to be some of eof, finishing, paused, backpressure, in this order, not frob, glub",
+        ),
+        (ENQUEUE, {"holds": ("paused",)}, "expected the interest 'write' in queued holding paused, not 'read and write'"),
+        (FINISH, {"t": 1003.5}, "expected finish at once after eof, at 1003.0 s, not at 1003.5 s"),
+        (FINISH, {"interest": "read"}, "expected the interest 'nothing' in closed holding eof and finishing, not 'read'"),
         (RECEIVE, {"origin": "frob"}, "expected 'from' to be one of accepted, reading, queued, writing, closed, not 'frob'"),
         (RECEIVE, {"to": "frob"}, "expected 'to' to be one of accepted, reading, queued, writing, closed, not 'frob'"),
         (RECEIVE, {"holds": ("frob",)}, "expected the holds to be some of eof, finishing, paused, backpressure, in this order, not frob"),
@@ -586,6 +593,10 @@ def test_an_enqueue_writes_something() -> None:
 
 def test_an_outbox_may_be_as_full_as_its_high_mark_without_backpressure() -> None:
     assert check([line._replace(high=5, low=2) for line in story()]).lines == 8
+
+
+def test_more_than_the_low_mark_may_be_left_where_there_was_no_backpressure() -> None:
+    assert check([line._replace(low=1) for line in story()]).lines == 8
 
 
 def test_a_flush_in_vain_leaves_the_limit_as_it_was() -> None:
