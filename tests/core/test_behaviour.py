@@ -477,7 +477,6 @@ EXPIRED: dict[str, Any] = {
             "expected the holds to be some of eof, finishing, paused, backpressure, in this order, not frob, glub",
         ),
         (ENQUEUE, {"holds": ("paused",)}, "expected the interest 'write' in queued holding paused, not 'read and write'"),
-        (FINISH, {"t": 1003.5}, "expected finish at once after eof, at 1003.0 s, not at 1003.5 s"),
         (FINISH, {"interest": "read"}, "expected the interest 'nothing' in closed holding eof and finishing, not 'read'"),
         (RECEIVE, {"origin": "frob"}, "expected 'from' to be one of accepted, reading, queued, writing, closed, not 'frob'"),
         (RECEIVE, {"to": "frob"}, "expected 'to' to be one of accepted, reading, queued, writing, closed, not 'frob'"),
@@ -557,8 +556,8 @@ def test_backpressure_comes_over_the_high_mark_and_goes_at_the_low_one() -> None
     dropped = received._replace(t=1001.0, event="receive", origin="writing", to="writing", interest="read and write", deadline="stall_s")
     dropped = dropped._replace(since=1001.0, received=5, written=5, taken=3, outbox=2)
     early = dropped._replace(**pressed, event="enqueue", written=6, outbox=3)
-    assert "expected backpressure to be held until the kernel takes bytes" in expected(
-        [*right[:FLUSH], right[FLUSH]._replace(low=2), early, dropped._replace(written=6, outbox=3)]
+    assert expected([*right[:FLUSH], right[FLUSH]._replace(low=2), early, dropped._replace(written=6, outbox=3)]) == (
+        "connection 1: expected backpressure to be held until the kernel takes bytes: nothing was offered since the former line"
     )
 
 
@@ -599,10 +598,33 @@ def test_more_than_the_low_mark_may_be_left_where_there_was_no_backpressure() ->
     assert check([line._replace(low=1) for line in story()]).lines == 8
 
 
+def test_once_nothing_is_owed_finish_follows_at_once_and_what_is_held_is_held() -> None:
+    *_, drain, _, finish = story()
+    drain = drain._replace(holds=("eof", "finishing"), interest="nothing", deadline="half_closed_s")
+    finish = finish._replace(t=1002.0, since=1002.0)
+    assert check([drain, finish], whole=False).lines == 2
+    assert expected([drain, finish._replace(t=1002.5)], whole=False) == (
+        "connection 1: expected finish at once after drain, at 1002.0 s, not at 1002.5 s"
+    )
+    assert expected([drain, finish._replace(event="abort", holds=())], whole=False) == (
+        "connection 1: expected eof and finishing to be held until the end: what the former line left is not held in this"
+    )
+
+
+def test_bytes_that_came_renew_the_idle_limit_and_not_that_of_a_stall() -> None:
+    lines = story()
+    twice = lines[RECEIVE]._replace(t=1002.0, since=1001.0, received=5)
+    assert check([*lines[:ENQUEUE], twice], whole=False).lines == ENQUEUE + 1
+    heard = lines[AGAIN]._replace(t=1001.5, event="receive")
+    again = lines[AGAIN]._replace(received=lines[AGAIN].received + 1)
+    assert check([*lines[:AGAIN], heard, again], whole=False).lines == AGAIN + 2
+
+
 def test_a_flush_in_vain_leaves_the_limit_as_it_was() -> None:
     lines = story()
     in_vain = lines[FLUSH]._replace(t=1001.5, origin="writing")
     assert check([*lines[:AGAIN], in_vain], whole=False).lines == AGAIN + 1
+    assert check([*lines[:AGAIN], in_vain, in_vain._replace(t=1002.0)], whole=False).lines == AGAIN + 2
     for since_s in (1000.5, 1001.5):
         assert expected([*lines[:AGAIN], in_vain._replace(since=since_s)], whole=False) == (
             f"connection 1: expected the limit that ran until flush to have begun at 1001.0 s, not at {since_s} s"
