@@ -130,7 +130,7 @@ def _everything(chosen: Sequence[Model], said: argparse.Namespace) -> bool:
     if said.names or said.no_graphs:
         return check(chosen, jobs=said.jobs, verbose=said.verbose)
     names = compare.MODELS if said.all else compare.MODELS[:1]
-    twice = {name for name in names if not compare.model_of(name).is_live}
+    twice = {model.name for model in load() if model.name in names and not model.is_live}
     good = check([model for model in chosen if model.name not in twice], jobs=said.jobs, verbose=said.verbose)
     return all([good, *(compare.check(name, concretely=False) for name in names)])
 

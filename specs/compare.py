@@ -1,6 +1,6 @@
 """The graph of the shipped code is the graph of the specification: node for node, edge for edge.
 
-    python -m specs.compare                 within the bounds of the model One: on each commit
+    python -m specs.compare                 within the bounds of the model Graph: on each commit
     python -m specs.compare --all           within those of every model in MODELS, one after the other
     python -m specs.compare NAME...         within those of these models of the manifest
     python -m specs.compare --concretely    no world of the code stands for another: see below
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from fsmserver.testing.operations import Operation
     from fsmserver.testing.stream import Stream
 
-MODELS: Final = ("One", "Graph", "Full", "Late", "HalfOpen")
-"""One connection, to which everything can happen, with a stop; two; room for one of two, with a stop; replies that wait for the
+MODELS: Final = ("Graph", "One", "Full", "Late", "HalfOpen")
+"""Two connections; one, to which everything can happen, with a stop; room for one of two, with a stop; replies that wait for the
 writable set, and newcomers that are refused; connections that are kept half open."""
 
 ALONE: Final = "MCSafe.cfg"
