@@ -477,6 +477,7 @@ EXPIRED: dict[str, Any] = {
             "expected the holds to be some of eof, finishing, paused, backpressure, in this order, not frob, glub",
         ),
         (ENQUEUE, {"holds": ("paused",)}, "expected the interest 'write' in queued holding paused, not 'read and write'"),
+        (FINISH, {"holds": ()}, "expected finish not to happen in reading holding nothing: finish comes when nothing is owed"),
         (FINISH, {"interest": "read"}, "expected the interest 'nothing' in closed holding eof and finishing, not 'read'"),
         (RECEIVE, {"origin": "frob"}, "expected 'from' to be one of accepted, reading, queued, writing, closed, not 'frob'"),
         (RECEIVE, {"to": "frob"}, "expected 'to' to be one of accepted, reading, queued, writing, closed, not 'frob'"),
