@@ -130,6 +130,8 @@ string, a value that is `None`, an argument less, a condition turned round. The 
 changes properties too, and a function's code is exchanged where it stands, in a fork of a process that has imported and
 collected everything, so most mutants take a few hundredths of a second. What runs while modules are imported is imported
 anew. The tests are those in `tests/core` and `tests/runtime`, and `tests/properties/test_short_way.py`; no others may help.
+Of these only such are asked as reach the changed lines, and the slowest two files only about what they are for. A mutant that
+has a test run ten times as long as it should, or takes gigabytes, counts as killed.
 
 The facts of the tables are not in functions. They are changed by `python -m specs.mutants`, where no survivor may be
 explained away. Left out are annotations, decorators, docstrings, what assertions would say, and the arguments of `len` and `isinstance`.
