@@ -134,7 +134,8 @@ Of these only such are asked as reach the changed lines, and the slowest two fil
 has a test run ten times as long as it should, or takes gigabytes, counts as killed.
 
 The facts of the tables are not in functions. They are changed by `python -m specs.mutants`, where no survivor may be
-explained away: 1,384 of 1,384 are killed. Left out are annotations, decorators, docstrings, what assertions would say, and the arguments of `len` and `isinstance`.
+explained away: 1,384 of 1,384 are killed. Left out are annotations, decorators, docstrings, what assertions would say, and the
+arguments of `len` and `isinstance`.
 
 The command fails if the score is below 95 % in `core/`, or below 90 % in a file of `runtime/`; if a survivor has no
 explanation below; and if an explanation has no survivor any more.
