@@ -87,6 +87,15 @@ def test_every_piece_of_a_trace_is_taken_as_a_piece(data: st.DataObject) -> None
     assert check(lines[first:last], whole=False).lines == last - first
 
 
+def test_a_trace_is_whole_if_nobody_says_otherwise() -> None:
+    lines = traces()[0]
+    for piece in (lines[1:], lines[:1]):
+        behaviour = Behaviour()
+        with pytest.raises(NotABehaviour):
+            behaviour.follow(piece)
+            behaviour.end()
+
+
 def test_a_trace_without_lines_is_one_of_a_server_that_nobody_met() -> None:
     assert check([]).lines == 0
 
