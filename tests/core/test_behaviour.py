@@ -34,7 +34,10 @@ def traces() -> list[list[Line]]:
 
 
 def check(lines: list[Line], *, whole: bool = True) -> Behaviour:
-    behaviour = Behaviour(whole=whole)
+    return follow_all(Behaviour(whole=whole), lines)
+
+
+def follow_all(behaviour: Behaviour, lines: list[Line]) -> Behaviour:
     for line in lines:
         behaviour.take(line)
     behaviour.end()
@@ -90,10 +93,8 @@ def test_every_piece_of_a_trace_is_taken_as_a_piece(data: st.DataObject) -> None
 def test_a_trace_is_whole_if_nobody_says_otherwise() -> None:
     lines = traces()[0]
     for piece in (lines[1:], lines[:1]):
-        behaviour = Behaviour()
         with pytest.raises(NotABehaviour):
-            behaviour.follow(piece)
-            behaviour.end()
+            follow_all(Behaviour(), piece)
 
 
 def test_a_trace_without_lines_is_one_of_a_server_that_nobody_met() -> None:
