@@ -34,7 +34,15 @@ from scripts.mutation.page import explanations, findings, read_record, write_pag
 
 RUNTIME: Final = ("scheduler.py", "link.py", "listener.py")
 ANEW_TESTS: Final = TESTS[:2]
-DECIDING: Final = ("src/fsmserver/core/*.py", "src/fsmserver/runtime/*.py", "tests/core/*.py", "tests/runtime/*.py", "tests/*.py", TESTS[2])
+DECIDING: Final = (
+    "scripts/mutation/judging.py",
+    "src/fsmserver/core/*.py",
+    "src/fsmserver/runtime/*.py",
+    "tests/core/*.py",
+    "tests/runtime/*.py",
+    "tests/*.py",
+    TESTS[2],
+)
 """What a survey rests on."""
 
 OLDER: Final = "FSMSERVER_SURVEY"

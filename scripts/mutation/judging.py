@@ -25,6 +25,7 @@ import coverage
 import hypothesis
 import pytest
 
+from fsmserver.core.shapes import SHAPES
 from scripts.mutation.mutants import Mutant
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -119,7 +120,9 @@ class Surveyor:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Count lines as this test's."""
+        """Count lines as this test's. What an earlier one had judged is forgotten, or this one would not be seen to reach that."""
+        for shape in SHAPES.values():
+            shape.after.clear()
         self._coverage.switch_context(item.nodeid)
         return (yield)
 
