@@ -3,15 +3,24 @@
 A line has the time, the connection's number and descriptor, the event and the two states, and what is in force then:
 the holds, the interest, the deadline, and the byte counts that must add up (`written` = `taken` + `outbox` + `discarded`).
 `core.line` says it name by name. Where no trace is asked for, no connection has an observer, and nothing is paid.
+
+Most lines would be of the usual message, four for each: so that is one line, an `Exchange`. The loop tells a watcher that
+has the methods for it (`Trace`) of these connections in two calls where it tells others of four transitions:
+
+1. `received(link)`, when bytes were read, before anything of the machine has changed;
+2. `exchanged(link)`, when the protocol answered with one write and the kernel took it whole.
+
+Between the two, the line is pending. If it comes otherwise, the lines that it would have been come instead, and
+nothing is lost: they are written before the next transition of whichever connection, or by `unanswered()`.
 """
 
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from fsmserver.core.connection import ConnectionFSM
+from fsmserver.core.connection import REPLIED, ConnectionFSM
 from fsmserver.core.errors import DeadlinePassed
-from fsmserver.core.line import TIME_DIGITS, Line
+from fsmserver.core.line import EXCHANGE, TIME_DIGITS, Exchange, Line
 from fsmserver.core.states import Event, State
 from fsmserver.core.table import ALL_HOLDS
 
@@ -64,8 +73,12 @@ def _to_json(said: dict[str, Any]) -> str:
     return json.dumps(said, separators=(",", ":"))
 
 
+MOST_TIMES: Final = 4096
+"""So many texts of times are kept. Most are asked for again: a time is shared by a group of connections, and is `since` in their next."""
+
+
 class Trace:
-    """Writes each transition to a text file, a line each. The file stays the caller's to close.
+    """Writes each transition to a text file, a line each, and the four of a usual message as one. The file stays the caller's to close.
 
     Of two lines of the same transition only the numbers differ. So each transition's line is made once, by `describe` and
     `json`, as a pattern that the numbers are put into: a fraction of what making it anew costs.
@@ -73,14 +86,19 @@ class Trace:
 
     def __init__(self, file: TextIO) -> None:
         """Write to `file`."""
-        self._file = file
-        self._patterns: dict[tuple[Event, State, State, int], str] = {}
+        self._write = file.write
+        self._patterns: dict[tuple[str, str, str, int], str] = {}
+        self._times: dict[float, str] = {}
+        self._pending: tuple[Link, float, float, int, int, int, int] | None = None
 
     def __call__(self, link: "Link", fsm: ConnectionFSM, origin: State, event: Event) -> None:
-        """Write one line."""
+        """Write one line, after what is pending."""
+        if self._pending is not None:
+            pending = self._pending[0]
+            self._write_pending(replied=(origin if link is pending else pending.fsm.state) is REPLIED)
         state, holds = fsm.state, fsm._holds  # noqa: SLF001 - the bits: the set costs as much as the rest of the line
         if state is State.CLOSED:
-            self._file.write(_to_json(transition(link, fsm, origin, event)) + "\n")
+            self._write(_to_json(transition(link, fsm, origin, event)) + "\n")
             return
         pattern = self._patterns.get((event, origin, state, holds))
         if pattern is None:
@@ -88,10 +106,75 @@ class Trace:
         outbox = fsm.outbox
         low_bytes, high_bytes = fsm.marks
         size_bytes, taken_bytes, discarded_bytes = outbox.size_bytes, outbox.taken_bytes, outbox.discarded_bytes
-        self._file.write(
+        self._write(
             pattern
             % (
                 link.scheduler.now_s, link.number, link.fd, fsm.since_s, fsm.received_bytes,
                 taken_bytes + size_bytes + discarded_bytes, taken_bytes, size_bytes, discarded_bytes, low_bytes, high_bytes,
             )
         )  # fmt: skip
+
+    # The usual message.
+
+    def received(self, link: "Link") -> None:
+        """Keep what a connection that holds and owes nothing is like: bytes came, and it is about to be told.
+
+        After this call `exchanged` or `unanswered` must follow, or an event of this connection.
+        """
+        if self._pending is not None:
+            self.unanswered()
+        fsm = link.fsm
+        self._pending = (
+            link, link.scheduler.now_s, fsm.since_s, fsm.received_bytes, fsm.outbox.taken_bytes,
+            fsm._low_bytes, fsm._high_bytes,  # noqa: SLF001 - the property costs as much as the rest
+        )  # fmt: skip
+
+    def exchanged(self, link: "Link") -> None:
+        """Write the line of a usual message: what was received last was answered with one write, which the kernel took whole."""
+        assert self._pending is not None, "what is exchanged was received"
+        _, t_s, since_s, received_bytes, taken_bytes, low_bytes, high_bytes = self._pending
+        self._pending = None
+        times, fsm = self._times, link.fsm
+        self._write(
+            f'{{"t":{times.get(t_s) or self._time(t_s)},"connection":{link.number},"fd":{link.fd},"event":"{EXCHANGE}",'
+            f'"since":{times.get(since_s) or self._time(since_s)},"received":{received_bytes},'
+            f'"message":{fsm.received_bytes - received_bytes},"written":{taken_bytes},"answer":{fsm.outbox.taken_bytes - taken_bytes},'
+            f'"low":{low_bytes},"high":{high_bytes}}}\n'
+        )
+
+    def unanswered(self) -> None:
+        """Write what is pending, if anything is: what was received last has not been answered."""
+        if self._pending is not None:
+            self._write_pending(replied=self._pending[0].fsm.state is REPLIED)
+
+    def _write_pending(self, *, replied: bool) -> None:
+        assert self._pending is not None, "asked for where something is pending"
+        link, t_s, since_s, received_bytes, taken_bytes, low_bytes, high_bytes = self._pending
+        self._pending = None
+        begun = Exchange(t_s, link.number, link.fd, since_s, received_bytes, 0, taken_bytes, 0, low_bytes, high_bytes)
+        self._write_line(begun.receive())
+        front = link.fsm.outbox.front
+        if replied and front is not None:
+            low_bytes, high_bytes = link.fsm.marks
+            message_bytes = link.fsm.received_bytes - received_bytes
+            self._write_line(begun._replace(message=message_bytes, answer=len(front), low=low_bytes, high=high_bytes).enqueue())
+
+    def _write_line(self, line: Line) -> None:
+        """Write a line in which nothing is held."""
+        key = (line.event, line.origin, line.to, 0)
+        pattern = self._patterns.get(key)
+        if pattern is None:
+            pattern = self._patterns[key] = _pattern(line)
+        self._write(
+            pattern
+            % (
+                line.t, line.connection, line.fd, line.since, line.received, line.written, line.taken, line.outbox, line.discarded,
+                line.low, line.high,
+            )
+        )  # fmt: skip
+
+    def _time(self, time_s: float) -> str:
+        if len(self._times) >= MOST_TIMES:
+            self._times.clear()
+        text = self._times[time_s] = f"{time_s:.{TIME_DIGITS}f}"
+        return text
