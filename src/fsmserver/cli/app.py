@@ -2,7 +2,6 @@
 
 import inspect
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -43,17 +42,17 @@ class WrongArgument(CommandFailed):
 def limit_options() -> list[inspect.Parameter]:
     """Make an option of each limit: name, default and sentence come from its declaration."""
     options = []
-    for each in fields(Limits):
-        kind = int if each.name.endswith("_bytes") or isinstance(each.default, int) or each.default is None else float
+    for name, each in Limits.declared.items():
+        kind = int if name.endswith("_bytes") or isinstance(each.default, int) or each.default is None else float
         option = typer.Option(
-            f"--{each.name.replace('_', '-')}",
-            help=str(each.metadata["about"]),
+            f"--{name.replace('_', '-')}",
+            help=each.about,
             show_default=each.default is not None,
-            rich_help_panel=panel(each.name),
+            rich_help_panel=panel(name),
         )
         value: Any = kind | None if each.default is None else kind
         options.append(
-            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=Annotated[value, option])
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=Annotated[value, option])
         )
     return options
 

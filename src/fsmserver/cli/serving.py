@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
 from typing import Any, Final, TextIO
 
 from fsmserver.cli.streams import say
@@ -176,7 +175,7 @@ def all_of(watchers: Sequence[Watcher]) -> Watcher | None:
 def announce(server: Server) -> None:
     """Print where it listens (the real port), which poller, and the limits."""
     where = " and ".join(address_words(address) for address in server.addresses)
-    limits = ", ".join(f"{each.name} {getattr(server.limits, each.name)}" for each in fields(Limits) if each.name != "connections")
+    limits = ", ".join(f"{name} {getattr(server.limits, name)}" for name in Limits.declared if name != "connections")
     say(f"listening on {where}")
     say(f"poller {server.scheduler.poller.name}, at most {server.scheduler.most_connections} connections")
     say(f"limits: {limits}")

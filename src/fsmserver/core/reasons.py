@@ -1,9 +1,8 @@
 """Why connections close, and what each errno means. Total: every errno of the platform has a class."""
 
 import errno
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from fsmserver.core.states import Event, State
 
@@ -16,8 +15,7 @@ class Who(StrEnum):
     SERVER = "server"
 
 
-@dataclass(frozen=True, slots=True)
-class CloseReason:
+class CloseReason(NamedTuple):
     """The edge that led to `closed`: who took it, from which state, by which event, because of what.
 
     `error` is None after a graceful end. `discarded_bytes` counts what the application wrote and the kernel never took.

@@ -8,8 +8,7 @@ import os
 import socket
 import stat
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 PORTS: Final = range(65536)
@@ -25,8 +24,7 @@ class BindError(OSError):
     """A server could not listen; the sentence says where and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tcp:
+class Tcp(NamedTuple):
     """A TCP port on a host name or address; the port 0 lets the system choose."""
 
     host: str
@@ -37,8 +35,7 @@ class Tcp:
         return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Unix:
+class Unix(NamedTuple):
     """A path of a unix socket."""
 
     path: str
@@ -48,8 +45,7 @@ class Unix:
         return f"unix://{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class Inherited:
+class Inherited(NamedTuple):
     """A socket that already listens, handed on by the process that started this one."""
 
     fd: int

@@ -1,30 +1,30 @@
 """What a scheduler counts, and the immutable view of it that it hands out."""
 
-from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 
-@dataclass(slots=True)
 class Counts:
     """Counters that only grow. One object for a scheduler."""
 
-    rounds: int = 0
-    accepted: int = 0
-    refused: int = 0
-    accept_errors: int = 0
-    silent: int = 0
-    stale: int = 0
-    urgent: int = 0
-    dropped_writes: int = 0
-    protocol_errors: int = 0
-    slow_callbacks: int = 0
-    received_bytes: int = 0
-    taken_bytes: int = 0
-    discarded_bytes: int = 0
-    closed: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.rounds = 0
+        self.accepted = 0
+        self.refused = 0
+        self.accept_errors = 0
+        self.silent = 0
+        self.stale = 0
+        self.urgent = 0
+        self.dropped_writes = 0
+        self.protocol_errors = 0
+        self.slow_callbacks = 0
+        self.received_bytes = 0
+        self.taken_bytes = 0
+        self.discarded_bytes = 0
+        self.closed: dict[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
+class Statistics(NamedTuple):
     """A moment of a scheduler. Sizes are bytes over its whole life, open connections included."""
 
     connections: int
@@ -65,4 +65,4 @@ class Statistics:
     """Connections closed, by the event that closed them."""
 
 
-COUNTED = tuple(each.name for each in fields(Counts))
+COUNTED = tuple(vars(Counts()))
