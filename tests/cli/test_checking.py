@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from fsmserver.cli import checking
-from fsmserver.cli.app import main
+from fsmserver.cli import checking, main
 from fsmserver.cli.checking import Unreadable, check_traces, decode_plainly, decoder, pieces
 from fsmserver.core.behaviour import Behaviour
 from fsmserver.core.line import Line

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fsmserver.cli.app import main
+from fsmserver.cli import main
 from fsmserver.cli.client import StreamFailed, talk
 from fsmserver.cli.diagram import arrows, dot, markdown, mermaid
 from fsmserver.core.limits import Limits

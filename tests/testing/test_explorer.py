@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fsmserver.cli.app import main
+from fsmserver.cli import main
 from fsmserver.core.connection import ConnectionFSM
 from fsmserver.core.states import Hold, Interest
 from fsmserver.runtime.link import Link

@@ -3,16 +3,12 @@
 import inspect
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from fsmserver.cli.streams import fill_standard_streams
-from fsmserver.core.limits import DEFAULT, Limits
-
-WRONG_ARGUMENT: Final = 2
-FAILED: Final = 1
-INTERRUPTED: Final = 130
+from fsmserver.cli.failures import CommandFailed, WrongArgument
+from fsmserver.cli.options import ALL, LIMITS, PROTOCOL, Option, spelled
 
 app = typer.Typer(
     help="A TCP server core in which every connection is an explicit, executed, checked state machine.",
@@ -23,38 +19,15 @@ app = typer.Typer(
 )
 
 
-class CommandFailed(Exception):
-    """A command cannot be carried out; the sentence says why."""
-
-    exit_code = FAILED
-
-    def format_message(self) -> str:
-        """Give the sentence, as the exceptions of the command-line library do."""
-        return str(self)
-
-
-class WrongArgument(CommandFailed):
-    """Something on the command line is wrong."""
-
-    exit_code = WRONG_ARGUMENT
-
-
-def limit_options() -> list[inspect.Parameter]:
-    """Make an option of each limit: name, default and sentence come from its declaration."""
-    options = []
-    for name, each in Limits.declared.items():
-        kind = int if name.endswith("_bytes") or isinstance(each.default, int) or each.default is None else float
-        option = typer.Option(
-            f"--{name.replace('_', '-')}",
-            help=each.about,
-            show_default=each.default is not None,
-            rich_help_panel=panel(name),
-        )
-        value: Any = kind | None if each.default is None else kind
-        options.append(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=Annotated[value, option])
-        )
-    return options
+def option_of(name: str, each: Option) -> inspect.Parameter:
+    """Make an option of what is declared; name, default and sentence come from there."""
+    about = typer.Option(
+        spelled(name),
+        help=each.about,
+        show_default=each.default is not None,
+        rich_help_panel=panel(name) if name in LIMITS else None,
+    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=Annotated[each.kind, about])
 
 
 def panel(name: str) -> str:
@@ -63,11 +36,13 @@ def panel(name: str) -> str:
     return next((heading for unit, heading in units.items() if name.endswith(unit)), "Limits of number")
 
 
-def with_limits(command: Any) -> Any:  # noqa: ANN401 - a decorator keeps what it decorates
-    """Give a command that takes `**limits` an option for each of them."""
-    signature = inspect.signature(command)
-    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    command.__signature__ = signature.replace(parameters=[*own, *limit_options()])
+def with_options(command: Any) -> Any:  # noqa: ANN401 - a decorator keeps what it decorates
+    """Give a command the declared options of `serve`."""
+    kind, default, about = PROTOCOL
+    argument = inspect.Parameter(
+        "protocol", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, typer.Argument(help=about)]
+    )
+    command.__signature__ = inspect.Signature([argument, *(option_of(name, each) for name, each in ALL.items())])
     return command
 
 
@@ -75,39 +50,17 @@ def with_limits(command: Any) -> Any:  # noqa: ANN401 - a decorator keeps what i
 def without_command(context: typer.Context) -> None:
     """Serve the echo protocol on 127.0.0.1:8008 if no command is given."""
     if context.invoked_subcommand is None:
-        from fsmserver.cli.serving import run_server  # noqa: PLC0415 - as in serve
-
-        raise typer.Exit(run_server("fsmserver.cli.echo:Echo", [], DEFAULT))
+        serve(**{name: each.default for name, each in {"protocol": PROTOCOL, **ALL}.items()})
 
 
 @app.command()
-@with_limits
-def serve(
-    protocol: Annotated[str, typer.Argument(help="The protocol class to serve, as module:Class.")] = "fsmserver.cli.echo:Echo",
-    *,
-    listen: Annotated[list[str] | None, typer.Option(help="tcp://HOST:PORT, unix://PATH or fd://N; may be given more than once.")] = None,
-    poller: Annotated[str, typer.Option(help="auto, select, poll, epoll or kqueue.")] = "auto",
-    trace: Annotated[str | None, typer.Option(help="Write each transition to this file, as a JSON line.")] = None,
-    show: Annotated[list[str] | None, typer.Option(help="rounds: print each round; transitions: print each transition.")] = None,
-    eager_writes: Annotated[bool, typer.Option(help="Answer at once, or wait for the writable set as the tutorials do.")] = True,
-    exceptional: Annotated[str, typer.Option(help="What is done about urgent data: discard, inline or close.")] = "discard",
-    when_full: Annotated[
-        str | None, typer.Option(help="Newcomers over the limit wait or are refused (wait; under select refuse).", show_default=False)
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No line for each connection.")] = False,
-    **limits: Any,  # noqa: ANN401 - an option for each limit
-) -> None:
+@with_options
+def serve(**asked: Any) -> None:  # noqa: ANN401 - each of the options
     """Run a server until SIGINT or SIGTERM; the first drains it, the second ends it at once."""
-    # Each command loads what it needs only: serving needs no diagrams, and listening comes sooner.
-    from fsmserver.cli.serving import run_server  # noqa: PLC0415
+    # Each command loads what it needs only.
+    from fsmserver.cli import serving  # noqa: PLC0415
 
-    options = {"poller": poller, "eager_writes": eager_writes, "exceptional": exceptional, "when_full": when_full}
-    try:
-        bounds = Limits(**limits)
-        code = run_server(protocol, listen or [], bounds, trace=trace, show=show or [], quiet=quiet, options=options)
-    except ValueError as error:
-        raise WrongArgument(str(error)) from error
-    raise typer.Exit(code)
+    raise typer.Exit(serving.serve(asked))
 
 
 @app.command()
@@ -243,17 +196,14 @@ def check(
     raise typer.Exit(check_traces(traces, whole=not partial))
 
 
-def main() -> None:
-    """Run the command line, and say in one sentence what is wrong with it."""
-    fill_standard_streams()
+def run_app() -> int:
+    """Have Typer read the command line and carry it out; give the exit code.
+
+    Raises:
+        KeyboardInterrupt: it was given up at a prompt.
+
+    """
     try:
-        code = app(standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
-    except Exception as error:
-        # Typer's own usage errors have these two, under whatever name its version keeps them.
-        if not hasattr(error, "format_message"):
-            raise
-        sys.stderr.write(f"fsmserver: {error.format_message()}\n")
-        sys.exit(getattr(error, "exit_code", WRONG_ARGUMENT))
-    sys.exit(code or 0)
+        return app(standalone_mode=False) or 0
+    except typer.Abort:
+        raise KeyboardInterrupt from None
