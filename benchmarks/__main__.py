@@ -92,6 +92,7 @@ def run(names: list[str], letters: str, *, quick: bool) -> Results:
         note("starting")
         results.import_ms = startup.import_ms(7 if quick else startup.TURNS)
         results.listening_ms = startup.listening_ms(5 if quick else startup.TURNS)
+        results.bare_listening_ms = startup.bare_listening_ms(5 if quick else startup.TURNS)
     return results
 
 

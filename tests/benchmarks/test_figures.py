@@ -93,6 +93,15 @@ def test_results_come_back_from_their_file_as_they_were() -> None:
     assert Results.of(kept).workloads["b"].two_cores == results.workloads["b"].two_cores
 
 
+def test_starting_without_words_is_reported_if_it_could_be_measured() -> None:
+    results = Results()
+    results.import_ms = results.listening_ms = Spread(1, 2, 3)
+    assert "`python -m fsmserver`, from" not in report.start(results)
+    results.bare_listening_ms = Spread(4, 5, 6)
+    assert "| `python -m fsmserver`, from start to listening" in report.start(results)
+    assert "5 (4 to 6)" in report.start(Results.of(json.loads(json.dumps(results.data()))))
+
+
 def test_the_traced_server_takes_part_in_its_own_workload_only() -> None:
     assert [letter for letter in WORKLOADS if takes_part(TRACED, letter)] == ["i"]
     assert not takes_part("trio", "i")
