@@ -93,8 +93,7 @@ def interest(state: State, holds: Hold) -> Interest:
 
 def owes_nothing(state: State, holds: Hold) -> bool:
     """Tell whether `finish` follows at once: all is sent, we have ended our direction and the peer has ended its own."""
-    both = Hold.EOF | Hold.FINISHING
-    return state is READING and holds & both == both
+    return state is READING and bool(holds & Hold.FINISHING) and bool(holds & Hold.EOF)
 
 
 def deadline(state: State, holds: Hold) -> str:
@@ -119,8 +118,8 @@ ALL_HOLDS: Final = tuple(Hold(bits) for bits in range(16))
 
 # The functions as look-ups, by state and then by the bits of the holds: what the machine reads at run time.
 INTEREST: Final = {state: tuple(interest(state, holds) for holds in ALL_HOLDS) for state in State}
-WANTS_READ: Final = {state: tuple(Interest.READ in interest(state, holds) for holds in ALL_HOLDS) for state in State}
-WANTS_WRITE: Final = {state: tuple(Interest.WRITE in interest(state, holds) for holds in ALL_HOLDS) for state in State}
+WANTS_READ: Final = {state: tuple(Interest.READ in wanted for wanted in row) for state, row in INTEREST.items()}
+WANTS_WRITE: Final = {state: tuple(Interest.WRITE in wanted for wanted in row) for state, row in INTEREST.items()}
 LINGERS: Final = {state: tuple(lingers(state, holds) for holds in ALL_HOLDS) for state in State}
 OWES_NOTHING: Final = {state: tuple(owes_nothing(state, holds) for holds in ALL_HOLDS) for state in State}
 DEADLINE: Final = {state: tuple(deadline(state, holds) for holds in ALL_HOLDS) for state in State}
