@@ -1,9 +1,9 @@
 """Immutable values whose fields are declared in one place each: name, type, default and a sentence about it.
 
 They are frozen dataclasses in all but the price. The module `dataclasses` loads `inspect`, `ast` and `tokenize`, and writes and
-compiles the methods of each class: together more than a third of what importing this package took. So the methods stand here,
+compiles the methods of each class: together that would add half to what importing this package takes. So the methods stand here,
 written once, and type checkers are told that what they see is a dataclass (PEP 681). It is one: `dataclasses.fields` and
-`dataclasses.replace` look at `__dataclass_fields__`, and that is made for who asks, who has that module already.
+`dataclasses.replace` look at `__dataclass_fields__`, which is made when it is asked for, by those who have that module already.
 """
 
 from collections.abc import Mapping
