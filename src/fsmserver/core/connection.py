@@ -46,7 +46,11 @@ USUAL: Final = CONNECTION.after[Event.RECEIVE][State.READING]
 REPLIED: Final = CONNECTION.after[Event.ENQUEUE][USUAL]
 OFFERED: Final = CONNECTION.after[Event.FLUSH][REPLIED]
 TAKEN: Final = CONNECTION.after[Event.DRAIN][OFFERED]
-SHORTENED: Final = ("fire", "receive", "enqueue", "flush", "sent")
+# So are the usual begin and end: open at once, and the peer's FIN while nothing is owed.
+BORN: Final = CONNECTION.initial
+OPENED: Final = CONNECTION.after[Event.OPEN][BORN]
+ENDED: Final = CONNECTION.after[Event.EOF][USUAL]
+SHORTENED: Final = ("fire", "open", "receive", "enqueue", "flush", "sent", "eof")
 """The methods that the short way goes past; a subclass that has its own of one of them never takes it."""
 
 READING, WRITING, CLOSED = State.READING, State.WRITING, State.CLOSED
@@ -99,12 +103,13 @@ class ConnectionFSM:
         self._fin_sent = False
         self._leaving = False
         self._observer: Observer | None = None
-        self._watched = self._changed or bool(self._hooks)
-        self._choose_way()
-
-    def _choose_way(self) -> None:
+        self._watched = watched = self._changed or bool(self._hooks)
         self.turn_bytes = 0
-        self.usual_bytes = 0 if self._watched else min(self._high_bytes, self.limits.outbox_cap_bytes)
+        self.usual_bytes = 0 if watched else limits.outbox_high_bytes  # which is no more than the cap
+
+    def _choose_way(self, *, short: bool) -> None:
+        self.turn_bytes = 0
+        self.usual_bytes = min(self._high_bytes, self.limits.outbox_cap_bytes) if short else 0
 
     # The one door.
 
@@ -125,6 +130,7 @@ class ConnectionFSM:
         self.state = destination
         if destination is CLOSED:
             lost_bytes = self.outbox.discard()
+            self.usual_bytes = 0
             self.close_reason = CloseReason(who or DEFAULT_WHO[event], origin, event, error, lost_bytes)
         if self._observer is not None:
             self._observer(self, origin, event)
@@ -157,7 +163,10 @@ class ConnectionFSM:
 
     def open(self, now_s: float = 0.0) -> None:
         """Say that the handshake is done (for plain TCP: at once); the application may see the connection now."""
-        self.fire(Event.OPEN)
+        if self.state is BORN and not self._watched:
+            self.state = OPENED
+        else:
+            self.fire(Event.OPEN)
         self.since_s = now_s
 
     def receive(self, data: Sized, now_s: float = 0.0) -> bool:
@@ -190,11 +199,16 @@ class ConnectionFSM:
 
         With `half_open` it stays open for sending until `close()` (or `half_closed_s` passes).
         """
-        self.fire(Event.EOF)
-        self._hold(EOF, now_s)
+        if self.state is USUAL and not self._holds and not self._watched:
+            self.turn_bytes = 0
+            self.state = ENDED
+        else:
+            self.fire(Event.EOF)
+        self._change_holds(self._holds | EOF, now_s)
         if not half_open or (self.outbox.sealed and not self.outbox.size_bytes):
             self.close(now_s, who=Who.PEER)
-        self._finish_if_nothing_is_owed()
+        if OWES_NOTHING[self.state][self._holds]:
+            self._finish()
 
     def reset(self, error: BaseException | None = None) -> None:
         """Say that the socket failed; `error` is the cause (an OSError with its errno)."""
@@ -230,7 +244,7 @@ class ConnectionFSM:
         """
         outbox = self.outbox
         size_bytes = len(data)
-        if self.state is USUAL and not outbox.sealed and 0 < size_bytes <= self.usual_bytes:
+        if self.state is USUAL and not self._watched and not outbox.sealed and 0 < size_bytes <= self.usual_bytes:
             outbox.front = data
             outbox.size_bytes = size_bytes
             self.since_s = now_s
@@ -266,21 +280,19 @@ class ConnectionFSM:
             self.abort(who=who)
         elif self.state is not CLOSED and not self._holds & FINISHING:
             self._finisher = who
-            self._seal()
-            self._hold(FINISHING, now_s)
-            self._finish_if_nothing_is_owed()
+            self.outbox.sealed = True
+            self._change_holds(self._holds | FINISHING, now_s)
+            if OWES_NOTHING[self.state][self._holds]:
+                self._finish()
 
     def write_eof(self, now_s: float = 0.0) -> None:
         """Queue the end of the outgoing stream behind what is queued; receiving goes on. Once is enough."""
         if self.state is State.ACCEPTED:
             raise self._illegal(Event.ENQUEUE)
-        self._seal()
-        if self._holds & EOF and not self.outbox.size_bytes:
-            self.close(now_s)
-
-    def _seal(self) -> None:
         self.outbox.sealed = True
         self.turn_bytes = 0
+        if self._holds & EOF and not self.outbox.size_bytes:
+            self.close(now_s)
 
     def abort(self, error: BaseException | None = None, *, who: Who = Who.APPLICATION) -> None:
         """Give the connection up now; what is queued is lost, and counted in the close reason.
@@ -293,11 +305,11 @@ class ConnectionFSM:
 
     def pause(self, now_s: float = 0.0) -> None:
         """Stop reading until `resume()`."""
-        self._hold(PAUSED, now_s)
+        self._change_holds(self._holds | PAUSED, now_s)
 
     def resume(self, now_s: float = 0.0) -> None:
         """Take back `pause()`."""
-        self._release(PAUSED, now_s)
+        self._change_holds(self._holds & ~PAUSED, now_s)
 
     def set_marks(self, high_bytes: int, low_bytes: int) -> bool:
         """Set this connection's own watermarks: over `high_bytes` reading is held, until down to `low_bytes`.
@@ -311,7 +323,7 @@ class ConnectionFSM:
         if not 0 <= low_bytes <= high_bytes:
             raise LimitError("low_bytes", low_bytes, f"between 0 and high_bytes, {high_bytes}")
         self._high_bytes, self._low_bytes = high_bytes, low_bytes
-        self._choose_way()
+        self._choose_way(short=self.usual_bytes > 0 or not self._watched)
         return self.outbox.size_bytes > high_bytes and self._press()
 
     def _press(self) -> bool:
@@ -368,7 +380,8 @@ class ConnectionFSM:
     def _after_last_byte(self, now_s: float) -> None:
         if self._holds & EOF:
             self.close(now_s, who=Who.PEER)
-        self._finish_if_nothing_is_owed()
+        if OWES_NOTHING[self.state][self._holds]:
+            self._finish()
 
     @property
     def wants_fin(self) -> bool:
@@ -381,22 +394,16 @@ class ConnectionFSM:
 
     # Holds, and what follows from them.
 
-    def _hold(self, hold: int, now_s: float) -> None:
-        self._change_holds(self._holds | hold, now_s)
-
-    def _release(self, hold: int, now_s: float) -> None:
-        self._change_holds(self._holds & ~hold, now_s)
-
     def _change_holds(self, holds: int, now_s: float) -> None:
         if self.state is not CLOSED:
             limits, before = DEADLINE[self.state], self._holds
             self._holds = holds
+            self.turn_bytes = 0
             if limits[before] != limits[holds]:
                 self.since_s = now_s
 
-    def _finish_if_nothing_is_owed(self) -> None:
-        if OWES_NOTHING[self.state][self._holds]:
-            self.fire(Event.FINISH, who=self._finisher)
+    def _finish(self) -> None:
+        self.fire(Event.FINISH, who=self._finisher)
 
     @property
     def holds(self) -> Hold:
@@ -460,11 +467,15 @@ class ConnectionFSM:
 
     # Watching and words.
 
-    def observe(self, observer: Observer | None) -> None:
-        """Have `observer(fsm, origin, event)` called after each transition, once the state is the new one; None ends that."""
+    def observe(self, observer: Observer | None, *, exchanges: bool = False) -> None:
+        """Have `observer(fsm, origin, event)` called after each transition, once the state is the new one; None ends that.
+
+        With `exchanges` the loop may take its short way all the same: then it tells of a usual message in one piece itself.
+        """
+        own = self._changed or bool(self._hooks)
         self._observer = observer
-        self._watched = self._changed or bool(self._hooks) or observer is not None
-        self._choose_way()
+        self._watched = own or observer is not None
+        self._choose_way(short=not own and (exchanges or observer is None))
 
     def explain(self, now_s: float | None = None) -> str:
         """Say in a sentence what the connection is doing and what it waits for; with `now_s` also for how long."""

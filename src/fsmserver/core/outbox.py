@@ -105,9 +105,10 @@ class Outbox:
 
     def discard(self) -> int:
         """Throw everything away and seal the queue; give the number of bytes lost."""
-        lost_bytes = self.size_bytes
-        self._empty()
-        self.size_bytes = 0
-        self.discarded_bytes += lost_bytes
         self.sealed = True
+        lost_bytes = self.size_bytes
+        if lost_bytes:
+            self._empty()
+            self.size_bytes = 0
+            self.discarded_bytes += lost_bytes
         return lost_bytes

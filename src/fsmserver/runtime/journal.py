@@ -23,7 +23,7 @@ class Journal:
     def __init__(self, limits: Limits, logger: logging.Logger = LOGGER) -> None:
         """Bind the limits; whether INFO is wanted is asked once, here."""
         self._logger = logger
-        self._verbose = logger.isEnabledFor(logging.INFO)
+        self.verbose = logger.isEnabledFor(logging.INFO)
         self._most_lines = limits.log_lines_per_s
         self._slow_callback_s = limits.slow_callback_s
         self._second = 0
@@ -32,17 +32,15 @@ class Journal:
 
     def opened(self, link: Link) -> None:
         """Say that a connection is open."""
-        if self._verbose:
-            self._line(link, logging.INFO, "%s opened", link.name)
+        self._line(link, logging.INFO, "%s opened", link.name)
 
     def closed(self, link: Link) -> None:
         """Say that a connection is closed: why, and how much went each way."""
-        if self._verbose:
-            fsm = link.fsm
-            self._line(
-                link, logging.INFO, "%s closed, %s; %d bytes in, %d bytes out",
-                link.name, fsm.close_reason, fsm.received_bytes, fsm.outbox.taken_bytes,
-            )  # fmt: skip
+        fsm = link.fsm
+        self._line(
+            link, logging.INFO, "%s closed, %s; %d bytes in, %d bytes out",
+            link.name, fsm.close_reason, fsm.received_bytes, fsm.outbox.taken_bytes,
+        )  # fmt: skip
 
     def protocol_failed(self, link: Link, error: BaseException) -> None:
         """Say that a protocol raised; its connection is aborted."""

@@ -12,18 +12,30 @@ import os
 import socket
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from fsmserver.core.connection import OFFERED, ConnectionFSM
+from fsmserver.core.connection import USUAL, ConnectionFSM
 from fsmserver.core.reasons import AGAIN, ErrnoClass, Who, classify
-from fsmserver.core.states import Interest, State
-from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE, Address, ListeningSocket, Socket
+from fsmserver.core.states import Event, Interest, State
+from fsmserver.runtime.ports import (
+    ERROR,
+    EXCEPTIONAL,
+    HANGUP,
+    INVALID,
+    READABLE,
+    WRITABLE,
+    Address,
+    ListeningSocket,
+    RealSocket,
+    Socket,
+)
 from fsmserver.runtime.timers import NEVER_TICK
 from fsmserver.runtime.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fsmserver.core.outbox import Outbox
     from fsmserver.runtime.scheduler import Scheduler
 
 FIRST_RECEIVE_BYTES: Final = 448
@@ -38,13 +50,20 @@ NOWHERE: Final = -1
 
 READ, WRITE = Interest.READ.value, Interest.WRITE.value
 
+Way: TypeAlias = "tuple[Link, ConnectionFSM, Outbox, Callable[[bytes], object], int]"
+"""All that the loop's short way needs of a connection, unpacked at once: attributes are what it would cost otherwise.
+The last is how many bytes to receive at most."""
+
+close_real: Final = socket.SocketType.close
+"""What closes a socket of the standard library in the end, for those that nobody has made a file of."""
+
 
 class Link:
     """A connection in the scheduler's care."""
 
     __slots__ = (
-        "_buffered", "_shared", "armed_tick", "data_received", "fd", "fsm", "jobs", "number", "peername", "protocol", "receive_bytes",
-        "registered", "scheduler", "sock", "touched", "transport",
+        "_buffered", "_shared", "armed_tick", "fd", "fsm", "jobs", "number", "peername", "protocol", "receive_bytes", "registered",
+        "scheduler", "sock", "touched", "transport",
     )  # fmt: skip
 
     def __init__(self, scheduler: Scheduler, sock: Socket, peername: Address, fsm: ConnectionFSM, number: int) -> None:
@@ -61,8 +80,8 @@ class Link:
         self.touched = False
         self.armed_tick = NEVER_TICK
         self.jobs = 0
-        self.receive_bytes = min(FIRST_RECEIVE_BYTES, fsm.limits.read_budget_bytes)
-        self.data_received: Callable[[bytes], object] | None = None
+        budget_bytes = fsm.limits.read_budget_bytes
+        self.receive_bytes = budget_bytes if budget_bytes < FIRST_RECEIVE_BYTES else FIRST_RECEIVE_BYTES  # noqa: FURB136 - as min()
         self._buffered = False
         self._shared = False
 
@@ -75,23 +94,25 @@ class Link:
         """Call `protocol` from now on; one with `get_buffer` is a `BufferedProtocol`."""
         self.protocol = protocol
         self._buffered = hasattr(protocol, "get_buffer")
-        self.data_received = None if self._buffered else getattr(protocol, "data_received", None)
-        self._choose_way()
+        self.choose_way()
 
     def begin(self, protocol: object) -> None:
         """Open the connection and introduce the protocol."""
-        self.set_protocol(protocol)
-        self.fsm.open(self.scheduler.now_s)
+        self.protocol = protocol
+        self._buffered = hasattr(protocol, "get_buffer")
+        fsm = self.fsm
+        fsm.open(self.scheduler.now_s)
         self.call_protocol("connection_made", self.transport)
-        self._choose_way()
-        self.touch()
+        self.choose_way()
+        if fsm.state is not USUAL or fsm.interest != self.registered:
+            self.touch()
 
     def share(self) -> None:
         """Do nothing by the bare descriptor from now on: the application has the socket too, and may close it."""
         self._shared = True
-        self._choose_way()
+        self.choose_way()
 
-    def _choose_way(self) -> None:
+    def choose_way(self) -> None:
         """Have the loop serve it by its short way while it is open and the poller watches it for reading alone.
 
         That this means `reading`, with nothing held, is so whenever it is settled: `interest` says it.
@@ -99,15 +120,17 @@ class Link:
         if self.registered == NOWHERE:
             return  # by now the place may be another's
         scheduler, fsm = self.scheduler, self.fsm
-        short = (
+        way: Way = NOBODY
+        if (
             self.registered == READ
             and fsm.state is not State.ACCEPTED
-            and not fsm.outbox.sealed
-            and self.data_received is not None
+            and not (self._buffered or self._shared or fsm.outbox.sealed)
             and scheduler.eager_writes
-            and not self._shared
-        )
-        scheduler.usual[self.fd] = self if short else None
+        ):
+            deliver = getattr(self.protocol, "data_received", None)
+            if deliver is not None:
+                way = (self, fsm, fsm.outbox, deliver, self.receive_bytes)
+        scheduler.ways[self.fd] = way
 
     def deliver(self, data: bytes) -> None:
         """Give the protocol bytes that are here already; the machine has counted them."""
@@ -152,7 +175,9 @@ class Link:
 
     def expect_more(self) -> None:
         """Receive more at a time from now on: what came has filled what there was for it."""
-        self.receive_bytes = min(4 * self.receive_bytes, self.fsm.limits.read_budget_bytes)
+        if self.receive_bytes < self.fsm.limits.read_budget_bytes:
+            self.receive_bytes = min(4 * self.receive_bytes, self.fsm.limits.read_budget_bytes)
+            self.choose_way()
 
     def _receive_into(self) -> None:
         buffer = self._get_buffer() if not self.fsm.closing else bytearray(FIRST_RECEIVE_BYTES)
@@ -264,7 +289,7 @@ class Link:
 
     def short_write(self, outcome: int | OSError) -> None:
         """Go on where the loop's short way cannot: the kernel took less than the answer, or refused it."""
-        self.fsm.state = OFFERED
+        self.fsm.fire(Event.FLUSH)
         if isinstance(outcome, OSError):
             self.not_sent(outcome)
         else:
@@ -281,7 +306,7 @@ class Link:
 
     def settle(self) -> None:
         """Offer what was written, unless the kernel was offered it already; then follow the machine."""
-        if self.fsm.wants_flush and self.scheduler.eager_writes:
+        if self.fsm.state is State.QUEUED and self.scheduler.eager_writes:
             self.offer()
         self.follow()
 
@@ -307,7 +332,7 @@ class Link:
         if self.registered != interest:
             scheduler.poller.change(self.fd, interest)
             self.registered = interest.value
-        self._choose_way()
+        self.choose_way()
         scheduler.deadlines.arm(self, fsm.due()[1])
 
     def expire_if_due(self) -> None:
@@ -339,10 +364,8 @@ class Link:
     def call_protocol(self, name: str, *args: object) -> object:
         """Call a method of the protocol if it has it; give what it gave."""
         method = getattr(self.protocol, name, None)
-        if method is None:
-            return None
         try:
-            return method(*args)
+            return None if method is None else method(*args)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
@@ -360,14 +383,20 @@ class Link:
         assert sock is not None, "a link is buried once"
         assert reason is not None, "only a closed link is buried"
         try:
-            self.call_protocol("connection_lost", None if self.fsm.all_sent else reason.error)
+            self.call_protocol("connection_lost", None if reason.error is None or self.fsm.all_sent else reason.error)
         finally:  # SystemExit passes through here
-            self.protocol = self.data_received = None
+            self.protocol = None
             self.sock = None
-            if reason.with_reset:
+            if reason.event is Event.ABORT:
                 with suppress(OSError):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            close_quietly(sock)
+            if type(sock) is RealSocket and not self._shared:
+                try:  # noqa: SIM105 - suppress() costs three calls, and every connection comes by here
+                    close_real(sock)
+                except OSError:
+                    pass  # as in close_quietly
+            else:
+                close_quietly(sock)
 
     def __repr__(self) -> str:
         """Show the name and the machine."""
@@ -388,3 +417,13 @@ def address_words(address: Address) -> str:
         host = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
         return f"{host}:{address[1]}"
     return str(address) if address else "unnamed"
+
+
+def _nobodys_way() -> Any:  # noqa: ANN401 - nothing of it is ever looked at but the machine
+    fsm = ConnectionFSM()
+    fsm.abort()
+    return None, fsm, fsm.outbox, None, 0
+
+
+NOBODY: Final[Way] = _nobodys_way()
+"""Stands where there is no short way: a closed machine takes none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from fsmserver.core.errors import IllegalTransition
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 WhenFull: TypeAlias = Literal["wait", "refuse"]
 """What becomes of newcomers while the connection limit is reached: they wait in the backlog, or are closed at once."""
 
+INHERITED: Final = sys.platform == "linux"
+"""Whether what a connection accepts has the options that the listening socket has: a system call less for each."""
+
 EPISODE_S: Final = 10.0
 """Pressure that comes back sooner than this is still the same episode, and is not logged again."""
 
@@ -29,14 +33,22 @@ def quick_accept(sock: socket.socket) -> Callable[[], tuple[Socket, Address]]:
 
     The standard library's asks the socket for its family and kind each time, and makes enumerations of them.
     """
-    made_of = (int(sock.family), int(sock.type), sock.proto)
+    family, kind, protocol = int(sock.family), int(sock.type), sock.proto
     take = sock._accept  # type: ignore[attr-defined] # noqa: SLF001 - what that accept itself calls
 
     def accept() -> tuple[Socket, Address]:
         fd, address = take()
-        return RealSocket(*made_of, fileno=fd), address
+        return RealSocket(family, kind, protocol, fd), address
 
     return accept
+
+
+def _prepared(sock: socket.socket, scheduler: Scheduler) -> bool:
+    try:
+        scheduler.prepare(sock, sock.getsockname())
+    except OSError:
+        return False  # then each connection is asked by itself
+    return True
 
 
 class Listener:
@@ -55,6 +67,7 @@ class Listener:
         self.state = LISTENER.initial
         self._calm_at_s = 0.0
         self._accept = quick_accept(sock) if type(sock) is RealSocket else sock.accept
+        self._inherited = type(sock) is RealSocket and INHERITED and _prepared(sock, scheduler)
 
     @property
     def name(self) -> str:
@@ -97,9 +110,11 @@ class Listener:
 
     def accept(self) -> None:
         """Accept what waits in the backlog, at most `accepts_per_round`."""
-        accept = self._accept
-        for _ in range(self.scheduler.limits.accepts_per_round):
-            if not self.scheduler.room:
+        accept, admit, scheduler, factory = self._accept, self.scheduler.admit, self.scheduler, self.protocol_factory
+        ceiling = scheduler.poller.ceiling
+        for _ in range(scheduler.limits.accepts_per_round):
+            room = scheduler.most_connections - len(scheduler.links)
+            if room <= 0:
                 self._fill()
             if not LISTENER_INTEREST[self.refuses][self.state]:
                 return
@@ -109,7 +124,10 @@ class Listener:
                 if not self._goes_on_after(error):
                     return
             else:
-                self._welcome(sock, peername)
+                if room > 0 and (ceiling is None or sock.fileno() < ceiling):
+                    admit(sock, peername, factory, prepared=self._inherited)
+                else:
+                    self._turn_away(sock)
 
     def _fill(self) -> None:
         if self.can(ListenerEvent.FILL):
@@ -120,15 +138,12 @@ class Listener:
     def _full(self) -> str:
         return f"the limit of {self.scheduler.most_connections} connections is reached"
 
-    def _welcome(self, sock: Socket, peername: Address) -> None:
+    def _turn_away(self, sock: Socket) -> None:
         scheduler = self.scheduler
-        if not scheduler.room or not scheduler.can_watch(sock.fileno()):
-            why = f"{scheduler.poller.name} cannot watch descriptors from {scheduler.poller.ceiling} on"
-            self._tell("refuses connections", why if scheduler.room else self._full())
-            scheduler.counts.refused += 1
-            close_quietly(sock)
-        else:
-            scheduler.admit(sock, peername, self.protocol_factory)
+        why = f"{scheduler.poller.name} cannot watch descriptors from {scheduler.poller.ceiling} on"
+        self._tell("refuses connections", why if scheduler.room else self._full())
+        scheduler.counts.refused += 1
+        close_quietly(sock)
 
     def _goes_on_after(self, error: OSError) -> bool:
         kind = classify_accept(error.errno)

@@ -211,7 +211,7 @@ class EpollPoller(_Watched):
         """Open an epoll set (close-on-exec). It belongs to this process: a child that was forked must make its own."""
         super().__init__()
         self._epoll = system.epoll()
-        self._poll = self._epoll.poll
+        self._poll, self._register, self._unregister = self._epoll.poll, self._epoll.register, self._epoll.unregister
         self._most_events = LEAST_EVENTS
 
     def fileno(self) -> int:
@@ -220,20 +220,35 @@ class EpollPoller(_Watched):
         return fd
 
     def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:
-        if new:
-            self._epoll.register(fd, POLL_MASKS[interest])
-            return
+        assert not new, "what is new is added in one piece"
         try:
             self._epoll.modify(fd, POLL_MASKS[interest])
         except FileNotFoundError:  # it was muted
-            self._epoll.register(fd, POLL_MASKS[interest])
+            self._register(fd, POLL_MASKS[interest])
+
+    def add(self, fd: int, interest: Interest) -> None:
+        """Begin to watch a new descriptor. This and `remove` are all in one piece: every connection comes by here."""
+        self._register(fd, POLL_MASKS[interest])
+        if READS[interest]:
+            self.inputs.add(fd)
+        if WRITES[interest]:
+            self.outputs.add(fd)
 
     def mute(self, fd: int) -> None:
         """Take the descriptor out of the set; one that is muted or was closed elsewhere is out already."""
         try:
-            self._epoll.unregister(fd)
-        except (FileNotFoundError, OSError):
+            self._unregister(fd)
+        except OSError:
             return
+
+    def remove(self, fd: int) -> None:
+        """Forget a descriptor, before it is closed."""
+        self.inputs.discard(fd)
+        self.outputs.discard(fd)
+        try:
+            self._unregister(fd)
+        except OSError:
+            return  # as above
 
     def wait(self, timeout_s: float, /) -> Ready:
         """Wait at most `timeout_s`. A full report doubles the room for the next one."""

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from fsmserver.core.outbox import Buffer
 from fsmserver.core.states import Interest
@@ -118,6 +118,23 @@ class Poller(Protocol):
 
     def close(self) -> None:
         """Give back what the poller itself holds."""
+
+
+@runtime_checkable
+class Teller(Protocol):
+    """A watcher that is told of a usual message in one piece: its connections keep to the loop's short way.
+
+    What else happens comes to it as to any watcher, once `received` has been called and `exchanged` or `unanswered` has not.
+    """
+
+    def received(self, link: Any, /) -> None:  # noqa: ANN401 - the runtime's own Link
+        """Bytes came to a connection that holds and owes nothing; nothing of it has changed yet."""
+
+    def exchanged(self, link: Any, /) -> None:  # noqa: ANN401 - as above
+        """They were answered with one write, and the kernel took it whole."""
+
+    def unanswered(self) -> None:
+        """They were not."""
 
 
 class Waker(Protocol):

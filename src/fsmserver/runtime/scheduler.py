@@ -17,17 +17,19 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from fsmserver.core.connection import REPLIED, TAKEN, ConnectionFSM
+from fsmserver.core.connection import BORN, REPLIED, TAKEN, ConnectionFSM
 from fsmserver.core.limits import DEFAULT, Limits
+from fsmserver.core.listening import LISTENER
 from fsmserver.core.outbox import Outbox
 from fsmserver.core.states import Interest
+from fsmserver.core.table import INTEREST
 from fsmserver.runtime.capacity import connection_limit
 from fsmserver.runtime.handshake import Gate, Handshake
 from fsmserver.runtime.journal import Journal
-from fsmserver.runtime.link import Link, close_quietly
+from fsmserver.runtime.link import NOBODY, NOWHERE, READ, Link, Way, close_quietly
 from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import make_poller
-from fsmserver.runtime.ports import READABLE, Address, Calls, Clock, Poller, RealSocket, Socket, Waker
+from fsmserver.runtime.ports import READABLE, Address, Calls, Clock, Poller, RealSocket, Socket, Teller, Waker
 from fsmserver.runtime.statistics import COUNTED, Counts, Statistics
 from fsmserver.runtime.timers import Deadlines, Handle, Timers
 from fsmserver.runtime.waker import SocketWaker
@@ -48,6 +50,9 @@ GROUP_EVENTS: Final = 16
 
 TIMED_S: Final = 60.0
 """After a group of which one was slow, each event's time is taken for so long."""
+
+BIRTH: Final = INTEREST[BORN][0]
+assert BIRTH == READ, "what is not open yet is read for its handshake"
 
 LONGEST_WAIT_S: Final = 3600.0
 """select and poll do not take any number of seconds; waking once an hour costs nothing."""
@@ -97,10 +102,9 @@ class Scheduler:
 
     __slots__ = (
         "__weakref__", "_by_descriptor", "_closing", "_executor", "_fsm_class", "_handshake", "_last_number", "_mail", "_on_round",
-        "_read", "_soon", "_sources", "_timed_until_s", "_timers", "_wait", "_waker", "_watcher", "_write", "accepting", "clock",
-        "closed", "counts",
-        "current", "deadlines", "eager_writes", "eased", "exceptional", "journal", "limits", "links", "listeners", "most_connections",
-        "now_s", "poller", "touched", "usual",
+        "_read", "_soon", "_sources", "_teller", "_timed_until_s", "_timers", "_wait", "_waker", "_watcher", "_write", "accepting",
+        "clock", "closed", "counts", "current", "deadlines", "eager_writes", "eased", "exceptional", "journal", "limits", "links",
+        "listeners", "most_connections", "now_s", "poller", "touched", "ways",
     )  # fmt: skip
 
     def __init__(
@@ -136,7 +140,7 @@ class Scheduler:
         self.now_s = self.clock()
         self.most_connections = connection_limit(limits.connections, self.poller.ceiling)
         self.links: dict[int, Link] = {}  # by descriptor
-        self.usual: list[Link | None] = []  # by descriptor: those that the short way is for
+        self.ways: list[Way] = []  # by descriptor: what the short way needs; NOBODY where it is not taken
         self.listeners: list[Listener] = []
         self.touched: list[Link] = []
         self.eased: list[Link] = []
@@ -146,6 +150,8 @@ class Scheduler:
         self._timed_until_s = -math.inf
         self.closed = False
         self._watcher = watcher
+        teller: Any = watcher
+        self._teller: Teller | None = teller if isinstance(teller, Teller) else None
         self._on_round = on_round
         self._fsm_class = fsm_class
         self._handshake = handshake
@@ -183,36 +189,36 @@ class Scheduler:
         kernel takes it whole. Its states are those that `core.connection` looked up in the table. Whatever else happens
         goes on by the methods, from where it is.
         """
-        clock, wait, read, write, find = self.clock, self._wait, self._read, self._write, self._sources.get
-        usual, touched, soon, accepting, closing = self.usual, self.touched, self._soon, self.accepting, self._closing
-        deadlines, timers, counts, slow_s = self.deadlines, self._timers, self.counts, self.limits.slow_callback_s
+        clock, wait, read, write, ways, find = self.clock, self._wait, self._read, self._write, self.ways, self._find
+        touched, soon, accepting, closing, teller = self.touched, self._soon, self.accepting, self._closing, self._teller
+        deadlines, timers, counts, slow_s, on_round = self.deadlines, self._timers, self.counts, self.limits.slow_callback_s, self._on_round
         readable, replied, taken = READABLE, REPLIED, TAKEN  # a global costs three times what a local does
         now_s = self.now_s
+        if touched:
+            self._settle()  # who wrote between two rounds
         while True:
-            if touched:
-                self._settle()  # who wrote between two rounds
             counts.rounds += 1
-            nearest_s, timer_s = deadlines.next_s, timers.next_s
-            wait_s = (nearest_s if nearest_s < timer_s else timer_s) - now_s  # noqa: FURB136 - a call costs four comparisons
+            wait_s = timers.next_s if timers.next_s < deadlines.next_s else deadlines.next_s  # noqa: FURB136 - a call costs four comparisons
+            wait_s -= now_s
             if wait_s > longest_s:
                 wait_s = longest_s
-            elif wait_s < 0.0:
+            elif wait_s < 0.0 or soon or closing:  # mail rings: its byte ends the wait
                 wait_s = 0.0
-            events = wait(0.0 if soon or closing else wait_s)  # mail rings: its byte ends the wait
+            events = wait(wait_s)
             self.now_s = now_s = clock()
-            if self._on_round is not None:
+            if on_round is not None:
                 self._show(events)
-            for group in (events,) if len(events) == 1 else self._groups(events):
+            for group in self._groups(events) if len(events) > 1 else (events,):
                 for fd, readiness in group:
                     try:
-                        link = usual[fd]
+                        link, fsm, outbox, deliver, receive_bytes = ways[fd]
                     except IndexError:  # no descriptor that we watched was ever so high
-                        link = None
-                    if link is None or readiness != readable or not link.fsm.usual_bytes:
+                        link, fsm, outbox, deliver, receive_bytes = NOBODY
+                    turn_bytes = fsm.usual_bytes
+                    if readiness != readable or turn_bytes <= 0:
                         self._serve(find(fd), readiness)
                         continue
                     self.current = link
-                    receive_bytes = link.receive_bytes
                     try:
                         data = read(fd, receive_bytes)
                     except OSError as error:
@@ -221,29 +227,30 @@ class Scheduler:
                             self._settle()
                         continue
                     size_bytes = len(data)
-                    if size_bytes == receive_bytes:
+                    if size_bytes >= receive_bytes:
                         link.expect_more()
-                    elif size_bytes == 0:
+                    elif size_bytes <= 0:
                         link.end_of_stream()
                         self._settle()
                         continue
-                    fsm = link.fsm
+                    if teller is not None:
+                        teller.received(link)
                     fsm.received_bytes += size_bytes
                     fsm.since_s = now_s
-                    fsm.turn_bytes = fsm.usual_bytes
-                    deliver = link.data_received
+                    fsm.turn_bytes = turn_bytes
                     try:
-                        deliver(data)  # type: ignore[misc] # a usual link has one
+                        deliver(data)
                     except (SystemExit, KeyboardInterrupt):
                         raise
                     except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
                         link.blame(error)
                     if fsm.state is not replied:
                         fsm.turn_bytes = 0
+                        if teller is not None:
+                            teller.unanswered()
                     elif touched:
                         link.touch()  # it did more than answer, or others have something to send too
                     else:
-                        outbox = fsm.outbox
                         try:
                             taken_bytes = write(fd, outbox.front)  # type: ignore[arg-type] # the answer
                         except OSError as error:
@@ -254,6 +261,8 @@ class Scheduler:
                                 outbox.size_bytes = 0
                                 outbox.taken_bytes += taken_bytes
                                 fsm.state = taken
+                                if teller is not None:
+                                    teller.exchanged(link)
                                 continue
                             link.short_write(taken_bytes)
                     if touched:
@@ -273,7 +282,9 @@ class Scheduler:
 
     def _end_round(self) -> None:
         """Do what comes after all connections have been served: what is due, then accepting, then closing."""
-        self._run_due()
+        now_s = self.now_s
+        if self._soon or self.deadlines.next_s <= now_s or self._timers.next_s <= now_s:
+            self._run_due()
         if self.accepting:
             self._accept()
         if self._closing:
@@ -285,6 +296,9 @@ class Scheduler:
         if len(events) <= TIMED_EVENTS or self.now_s < self._timed_until_s:
             return [(event,) for event in events]
         return [events[first : first + GROUP_EVENTS] for first in range(0, len(events), GROUP_EVENTS)]
+
+    def _find(self, fd: int) -> Any:  # noqa: ANN401 - a link, a listener, the mailbox or nobody
+        return self.links.get(fd) or self._sources.get(fd)
 
     def _serve(self, source: Any, readiness: int) -> None:  # noqa: ANN401 - a link, a listener, the mailbox or nobody
         """Serve what the short way is not for."""
@@ -350,7 +364,7 @@ class Scheduler:
             return
         self._timed_until_s = self.now_s + TIMED_S
         self.counts.slow_callbacks += 1
-        links = [source for fd, _ in group if isinstance(source := self._sources.get(fd), Link)]
+        links = [source for fd, _ in group if (source := self.links.get(fd)) is not None]
         self.journal.slow("one of " + ", ".join(link.name for link in links), "each was served", took_s)
 
     def _name_slow(self, took_s: float) -> None:
@@ -373,10 +387,12 @@ class Scheduler:
             source.bury()
             if isinstance(source, Link):
                 self._count_closed(source)
-            self._settle()
+            if self.touched:
+                self._settle()
         self.current = None
         for listener in self.listeners:
-            listener.relieve()
+            if listener.state is not LISTENER.initial:
+                listener.relieve()
 
     def _count_closed(self, link: Link) -> None:
         counts, fsm = self.counts, link.fsm
@@ -387,7 +403,8 @@ class Scheduler:
         counts.taken_bytes += fsm.outbox.taken_bytes
         counts.discarded_bytes += fsm.outbox.discarded_bytes
         counts.silent += not fsm.received_bytes
-        self.journal.closed(link)
+        if self.journal.verbose:
+            self.journal.closed(link)
 
     # Connections and listeners.
 
@@ -396,11 +413,14 @@ class Scheduler:
         self.listeners.append(listener)
         self._watch(listener.fd, listener, listener.interest)
 
-    def _watch(self, fd: int, source: Any, interest: Interest) -> None:  # noqa: ANN401 - a link, a listener or the mailbox
-        if fd >= len(self.usual):
-            self.usual += [None] * (fd + 1 - len(self.usual))
+    def _watch(self, fd: int, source: Any, interest: Interest) -> None:  # noqa: ANN401 - a listener or the mailbox
+        self._make_place(fd)
         self._sources[fd] = source
         self.poller.add(fd, interest)
+
+    def _make_place(self, fd: int) -> None:
+        if fd >= len(self.ways):
+            self.ways += [NOBODY] * (fd + 1 - len(self.ways))
 
     def follow_listener(self, listener: Listener) -> None:
         """Watch a listener as its state wants; when it is over, forget it and close it at the end of the round."""
@@ -418,21 +438,21 @@ class Scheduler:
         room = self.most_connections - len(self.links)
         return room if room > 0 else 0  # noqa: FURB136 - asked twice for each connection
 
-    def can_watch(self, fd: int) -> bool:
-        """Tell whether the poller can watch this descriptor."""
-        return self.poller.ceiling is None or fd < self.poller.ceiling
-
-    def admit(self, sock: Socket, peername: Address, protocol_factory: Callable[[], object]) -> Link | None:
+    def admit(
+        self, sock: Socket, peername: Address, protocol_factory: Callable[[], object], *, prepared: bool = False
+    ) -> Link | None:
         """Make a connection of a socket that is connected. If that fails, this socket is closed and nothing else.
 
-        The socket is the scheduler's from now on, whatever happens.
+        The socket is the scheduler's from now on, whatever happens. With `prepared` it has its options already.
         """
-        prepared = False
+        ready = False
         protocol: object = None
         handshake = None
         try:
-            self._prepare(sock, peername)
-            prepared = True
+            sock.setblocking(False)
+            if not prepared:
+                self.prepare(sock, peername)
+            ready = True
             if self._handshake is None:
                 protocol = protocol_factory()
             else:
@@ -444,21 +464,25 @@ class Scheduler:
         except BaseException as error:  # noqa: BLE001 - a factory may raise anything; it costs this one connection
             close_quietly(sock)
             self.counts.accept_errors += 1
-            if prepared:  # before, it is only that the peer is gone already
+            if ready:  # before, it is only that the peer is gone already
                 self.journal.not_admitted(str(peername), error, self.now_s)
             return None
         self.current = link
-        self.journal.opened(link)
+        if self.journal.verbose:
+            self.journal.opened(link)
         if handshake is None:
             link.begin(protocol)
         else:
             link.set_protocol(Gate(link, handshake, protocol_factory))
-        self._settle()
+        if link.registered != NOWHERE and not link.fsm.closed:
+            self.deadlines.arm(link, link.fsm.due()[1])
+        if self.touched:
+            self._settle()
         return link
 
-    def _prepare(self, sock: Socket, peername: Address) -> None:
-        sock.setblocking(False)
-        if isinstance(peername, tuple):  # TCP: neither a path nor an unnamed peer of a unix socket
+    def prepare(self, sock: Socket, address: Address) -> None:
+        """Set what every connection has set; `address` is its own or its peer's."""
+        if isinstance(address, tuple):  # TCP: neither a path nor an unnamed peer of a unix socket
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.exceptional == "inline":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
@@ -467,18 +491,19 @@ class Scheduler:
         fsm = self._fsm_class(limits=self.limits, now_s=self.now_s)
         self._last_number += 1
         link = Link(self, sock, peername or None, fsm, self._last_number)
+        fd, links = link.fd, self.links
         if not self._by_descriptor and type(sock) is not RealSocket:
             link.share()
         watcher = self._watcher
         if watcher is not None:
-            fsm.observe(lambda fsm, origin, event: watcher(link, fsm, origin, event))
-        former = self.links.get(link.fd)
-        if former is not None:
-            self._disown(former)
-        self._watch(link.fd, link, fsm.interest)
-        link.registered = fsm.interest.value
-        self.links[link.fd] = link
-        self.deadlines.arm(link, fsm.due()[1])
+            fsm.observe(lambda fsm, origin, event: watcher(link, fsm, origin, event), exchanges=self._teller is not None)
+        if fd in links:
+            self._disown(links[fd])
+        elif fd >= len(self.ways):
+            self._make_place(fd)
+        self.poller.add(fd, BIRTH)
+        link.registered = READ
+        links[fd] = link
         self.counts.accepted += 1
         return link
 
@@ -490,10 +515,10 @@ class Scheduler:
 
     def retire(self, link: Link) -> None:
         """Forget a closed connection at once; it is buried at the end of the round."""
-        self.poller.remove(link.fd)
-        self.usual[link.fd] = None
-        del self._sources[link.fd]
-        del self.links[link.fd]
+        fd = link.fd
+        self.poller.remove(fd)
+        self.ways[fd] = NOBODY
+        del self.links[fd]
         self.deadlines.disarm(link)
         self._closing.append(link)
 

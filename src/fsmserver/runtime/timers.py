@@ -42,23 +42,26 @@ class Deadlines:
         if when_s == math.inf:
             return
         tick = max(1, math.ceil(when_s / TICK_S))
-        if dated.armed_tick == NEVER_TICK or tick < dated.armed_tick:
-            self.disarm(dated)
-            self._enter(dated, tick)
+        armed_tick = dated.armed_tick
+        if armed_tick == NEVER_TICK or tick < armed_tick:
+            if armed_tick != NEVER_TICK:
+                del self._pages[armed_tick][dated.number]
+            try:
+                self._pages[tick][dated.number] = dated
+            except KeyError:
+                self._begin_page(tick)[dated.number] = dated
+            dated.armed_tick = tick
 
-    def _enter(self, dated: Dated, tick: int) -> None:
-        page = self._pages.get(tick)
-        if page is None:
-            page = self._pages[tick] = {}
-            heapq.heappush(self._ticks, tick)
-            self.next_s = self._ticks[0] * TICK_S
-        page[dated.number] = dated
-        dated.armed_tick = tick
+    def _begin_page(self, tick: int) -> dict[int, Any]:
+        page = self._pages[tick] = {}
+        heapq.heappush(self._ticks, tick)
+        self.next_s = self._ticks[0] * TICK_S
+        return page
 
     def disarm(self, dated: Dated) -> None:
         """Forget the date of `dated`, if it has one."""
         if dated.armed_tick != NEVER_TICK:
-            self._pages[dated.armed_tick].pop(dated.number)
+            del self._pages[dated.armed_tick][dated.number]
             dated.armed_tick = NEVER_TICK
 
     def due(self, now_s: float, most: int) -> list[Any]:

@@ -45,15 +45,15 @@ class Transport:
             RuntimeError: `write_eof` was called before.
 
         """
-        fsm = self._fsm
         if type(data) is not bytes:
             data = _as_bytes(data)
+        fsm = self._fsm
         size_bytes = len(data)
-        if 0 < size_bytes <= fsm.turn_bytes:  # the loop's short way: it sends when this callback returns
+        if size_bytes <= fsm.turn_bytes and size_bytes > 0:  # the loop's short way: it sends when this callback returns
+            fsm.turn_bytes = 0
             outbox = fsm.outbox
             outbox.front = data
             outbox.size_bytes = size_bytes
-            fsm.turn_bytes = 0
             fsm.state = REPLIED
         else:
             self._write(data)
