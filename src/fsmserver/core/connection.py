@@ -46,15 +46,21 @@ USUAL: Final = CONNECTION.after[Event.RECEIVE][State.READING]
 REPLIED: Final = CONNECTION.after[Event.ENQUEUE][USUAL]
 OFFERED: Final = CONNECTION.after[Event.FLUSH][REPLIED]
 TAKEN: Final = CONNECTION.after[Event.DRAIN][OFFERED]
-# So are the usual begin and end: open at once, and the peer's FIN while nothing is owed.
+# So are the usual begin and end: open at once, and the peer's FIN while nothing is owed, upon which we close as well.
 BORN: Final = CONNECTION.initial
 OPENED: Final = CONNECTION.after[Event.OPEN][BORN]
 ENDED: Final = CONNECTION.after[Event.EOF][USUAL]
-SHORTENED: Final = ("fire", "open", "receive", "enqueue", "flush", "sent", "eof")
+FINISHED: Final = CONNECTION.after[Event.FINISH][ENDED]
+SHORTENED: Final = ("fire", "open", "receive", "enqueue", "flush", "sent", "eof", "close")
 """The methods that the short way goes past; a subclass that has its own of one of them never takes it."""
 
 READING, WRITING, CLOSED = State.READING, State.WRITING, State.CLOSED
 EOF, FINISHING, PAUSED, BACKPRESSURE = (hold.value for hold in Hold)
+OVER: Final = EOF | FINISHING
+assert OWES_NOTHING[ENDED][OVER], "who has heard the last byte and closes with nothing queued has finished"
+
+# The members of an enumeration cost a call each where they are named by their class.
+FINISH, PEER, APPLICATION = Event.FINISH, Who.PEER, Who.APPLICATION
 
 
 class ConnectionFSM:
@@ -202,8 +208,13 @@ class ConnectionFSM:
         if self.state is USUAL and not self._holds and not self._watched:
             self.turn_bytes = 0
             self.state = ENDED
-        else:
-            self.fire(Event.EOF)
+            self._holds = EOF
+            if DEADLINE[ENDED][EOF] != DEADLINE[USUAL][0]:
+                self.since_s = now_s
+            if not half_open or self.outbox.sealed:
+                self.close(now_s, who=PEER)
+            return
+        self.fire(Event.EOF)
         self._change_holds(self._holds | EOF, now_s)
         if not half_open or (self.outbox.sealed and not self.outbox.size_bytes):
             self.close(now_s, who=Who.PEER)
@@ -270,15 +281,22 @@ class ConnectionFSM:
         self.fire(Event.ENQUEUE)
         return outbox.size_bytes > self._high_bytes and self._press()
 
-    def close(self, now_s: float = 0.0, *, who: Who = Who.APPLICATION) -> None:
+    def close(self, now_s: float = 0.0, *, who: Who = APPLICATION) -> None:
         """Close gracefully: what is queued is sent, then FIN, then the peer's FIN is waited for (`linger_s`).
 
         On a connection that is closing or closed this changes nothing. Before `open` there is nothing to be graceful
         about: the connection is aborted.
         """
-        if self.state is State.ACCEPTED:
+        state = self.state
+        if state is ENDED and self._holds == EOF and not self._watched:
+            self._holds, self.turn_bytes, self.usual_bytes = OVER, 0, 0
+            self._finisher = who
+            self.outbox.sealed = True
+            self.state = FINISHED
+            self.close_reason = CloseReason(who, state, FINISH)
+        elif state is State.ACCEPTED:
             self.abort(who=who)
-        elif self.state is not CLOSED and not self._holds & FINISHING:
+        elif state is not CLOSED and not self._holds & FINISHING:
             self._finisher = who
             self.outbox.sealed = True
             self._change_holds(self._holds | FINISHING, now_s)
@@ -458,7 +476,7 @@ class ConnectionFSM:
 
     def due(self) -> tuple[str, float]:
         """Give the name of the limit that ends this connection next and when, in the clock's seconds (inf: never)."""
-        limit = self.deadline
+        limit = DEADLINE[self.state][self._holds]
         if limit is FOREVER:
             return limit, float("inf")
         due_s = self.since_s + getattr(self.limits, limit)

@@ -50,6 +50,10 @@ NOWHERE: Final = -1
 
 READ, WRITE = Interest.READ.value, Interest.WRITE.value
 
+# The members of an enumeration cost a call each where they are named by their class.
+ACCEPTED, QUEUED, CLOSED = State.ACCEPTED, State.QUEUED, State.CLOSED
+PEER, ABORT = Who.PEER, Event.ABORT
+
 Way: TypeAlias = "tuple[Link, ConnectionFSM, Outbox, Callable[[bytes], object], int]"
 """All that the loop's short way needs of a connection, unpacked at once: attributes are what it would cost otherwise.
 The last is how many bytes to receive at most."""
@@ -75,7 +79,7 @@ class Link:
         self.fsm = fsm
         self.number = number
         self.protocol: Any = None
-        self.transport = Transport(self)
+        self.transport: Transport | None = Transport(self)
         self.registered = NOWHERE
         self.touched = False
         self.armed_tick = NEVER_TICK
@@ -102,9 +106,16 @@ class Link:
         self._buffered = hasattr(protocol, "get_buffer")
         fsm = self.fsm
         fsm.open(self.scheduler.now_s)
-        self.call_protocol("connection_made", self.transport)
+        made = getattr(protocol, "connection_made", None)
+        if made is not None:
+            try:
+                made(self.transport)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as in call_protocol, which costs three calls more
+                self.blame(error)
         self.choose_way()
-        if fsm.state is not USUAL or fsm.interest != self.registered:
+        if fsm.state is not USUAL:
             self.touch()
 
     def share(self) -> None:
@@ -123,7 +134,7 @@ class Link:
         way: Way = NOBODY
         if (
             self.registered == READ
-            and fsm.state is not State.ACCEPTED
+            and fsm.state is not ACCEPTED
             and not (self._buffered or self._shared or fsm.outbox.sealed)
             and scheduler.eager_writes
         ):
@@ -209,12 +220,17 @@ class Link:
 
     def end_of_stream(self) -> None:
         """Say that the peer will send no more."""
-        fsm, now_s = self.fsm, self.scheduler.now_s
+        fsm, scheduler = self.fsm, self.scheduler
+        now_s = scheduler.now_s
         delivers = not fsm.closing
         fsm.eof(now_s, half_open=True)
         if delivers and not self.call_protocol("eof_received"):
-            fsm.close(now_s, who=Who.PEER)
-        self.touch()
+            fsm.close(now_s, who=PEER)
+        if fsm.state is CLOSED and not self.touched and self.registered != NOWHERE:
+            self.registered = NOWHERE  # what `follow` would do, at once
+            scheduler.retire(self)
+        else:
+            self.touch()
 
     def ready(self, readiness: int) -> None:
         """Act on any report: exceptional, then writable, then readable. The machine is asked before each.
@@ -306,14 +322,14 @@ class Link:
 
     def settle(self) -> None:
         """Offer what was written, unless the kernel was offered it already; then follow the machine."""
-        if self.fsm.state is State.QUEUED and self.scheduler.eager_writes:
+        if self.fsm.state is QUEUED and self.scheduler.eager_writes:
             self.offer()
         self.follow()
 
     def follow(self) -> None:
         """Bring registration, deadline and the socket's own state in line with the machine, where it has moved."""
         fsm = self.fsm
-        if fsm.state is State.CLOSED:
+        if fsm.state is CLOSED:
             if self.registered != NOWHERE:
                 self.scheduler.retire(self)
                 self.registered = NOWHERE
@@ -385,9 +401,8 @@ class Link:
         try:
             self.call_protocol("connection_lost", None if reason.error is None or self.fsm.all_sent else reason.error)
         finally:  # SystemExit passes through here
-            self.protocol = None
-            self.sock = None
-            if reason.event is Event.ABORT:
+            self.protocol = self.transport = self.sock = None  # who still has the transport keeps us, and not we ourselves
+            if reason.event is ABORT:
                 with suppress(OSError):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             if type(sock) is RealSocket and not self._shared:

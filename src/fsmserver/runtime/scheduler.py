@@ -231,7 +231,8 @@ class Scheduler:
                         link.expect_more()
                     elif size_bytes <= 0:
                         link.end_of_stream()
-                        self._settle()
+                        if touched:
+                            self._settle()
                         continue
                     if teller is not None:
                         teller.received(link)
@@ -636,7 +637,8 @@ class Scheduler:
         for listener in list(self.listeners):
             listener.close()
         for link in list(self.links.values()):
-            link.transport.abort()
+            if not link.fsm.closed:
+                link.fsm.abort()
             link.settle()
         self.touched.clear()
         self._perform_closes()
