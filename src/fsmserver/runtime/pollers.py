@@ -15,15 +15,12 @@ from contextlib import suppress
 from typing import Any, Final
 
 from fsmserver.core.states import Interest
-from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, READABLE, WRITABLE, Poller
+from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, MOST_EVENTS, READABLE, WRITABLE, Poller
 
 Ready = Sequence[tuple[int, int]]
 
 FD_SETSIZE: Final = 1024
 """The size of select's bit sets: in glibc, musl, macOS and the BSDs. A higher descriptor makes the whole call fail."""
-
-LEAST_EVENTS: Final = 64
-"""How many events an epoll_wait begins with: enough for a round, little enough that its buffer costs nothing."""
 
 # By interest, since a look-up costs a tenth of an `&` of flags.
 READS: Final = tuple(bool(interest & Interest.READ) for interest in range(4))
@@ -116,8 +113,8 @@ class SelectPoller(_Watched):
         if self._idle is not None:
             self._idle.drop(fd)
 
-    def wait(self, timeout_s: float, /) -> Ready:
-        """Wait at most `timeout_s`; a descriptor that has gone bad is reported as `INVALID`, and the others are served."""
+    def wait(self, timeout_s: float, most_events: int = MOST_EVENTS, /) -> Ready:  # noqa: ARG002 - it costs more to give less
+        """Wait at most `timeout_s`; all that is ready is given, and a descriptor that has gone bad is reported as `INVALID`, and the others are served."""
         idle = self._idle
         inputs = [*self.inputs, idle.fd] if idle is not None and idle.watched else self.inputs
         try:
@@ -197,8 +194,8 @@ class PollPoller(_Watched):
         except KeyError:
             return
 
-    def wait(self, timeout_s: float, /) -> Ready:
-        """Wait at most `timeout_s`."""
+    def wait(self, timeout_s: float, most_events: int = MOST_EVENTS, /) -> Ready:  # noqa: ARG002 - it costs more to give less
+        """Wait at most `timeout_s`; all that is ready is given."""
         return self._rotated(sorted(self._poll.poll(timeout_s * 1000)))
 
 
@@ -211,8 +208,8 @@ class EpollPoller(_Watched):
         """Open an epoll set (close-on-exec). It belongs to this process: a child that was forked must make its own."""
         super().__init__()
         self._epoll = system.epoll()
-        self._poll, self._register, self._unregister = self._epoll.poll, self._epoll.register, self._epoll.unregister
-        self._most_events = LEAST_EVENTS
+        self._register, self._unregister = self._epoll.register, self._epoll.unregister
+        self.wait: Callable[..., Ready] = self._epoll.poll  # itself: a call of Python's costs more than what it would do
 
     def fileno(self) -> int:
         """Give the descriptor of the set itself."""
@@ -249,13 +246,6 @@ class EpollPoller(_Watched):
             self._unregister(fd)
         except OSError:
             return  # as above
-
-    def wait(self, timeout_s: float, /) -> Ready:
-        """Wait at most `timeout_s`. A full report doubles the room for the next one."""
-        ready: Ready = self._poll(timeout_s, self._most_events)
-        if len(ready) == self._most_events:
-            self._most_events *= 2
-        return ready
 
     def close(self) -> None:
         """Close the epoll set."""
@@ -294,9 +284,8 @@ class KqueuePoller(_Watched):
         self._tell(fd, Interest.NOTHING, new=False)
         super().remove(fd)
 
-    def wait(self, timeout_s: float, /) -> Ready:
+    def wait(self, timeout_s: float, most_events: int = MOST_EVENTS, /) -> Ready:
         """Wait at most `timeout_s`."""
-        most_events = max(LEAST_EVENTS, len(self.inputs) + len(self.outputs))
         ready: dict[int, int] = {}
         for event in self._kqueue.control(None, most_events, timeout_s):
             bit = READABLE if event.filter == self._system.KQ_FILTER_READ else WRITABLE

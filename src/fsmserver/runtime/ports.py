@@ -22,6 +22,9 @@ HANGUP: Final = 0x010
 INVALID: Final = 0x020
 
 
+MOST_EVENTS: Final = 64
+"""How many reports a wait is asked for: a buffer for more costs a twentieth of a round in which there is one."""
+
 RealSocket: Final = socket.socket
 """The standard library's class itself, whatever stands under its name later."""
 
@@ -113,8 +116,12 @@ class Poller(Protocol):
     def remove(self, fd: int) -> None:
         """Forget a descriptor, before it is closed."""
 
-    def wait(self, timeout_s: float, /) -> Sequence[tuple[int, int]]:
-        """Wait at most that long; give pairs of a descriptor and the bits of what is ready."""
+    @property
+    def wait(self) -> Callable[..., Sequence[tuple[int, int]]]:
+        """`wait(timeout_s, most_events)`: wait at most that long; give pairs of a descriptor and the bits of what is ready.
+
+        Where more than `most_events` are ready some may be left for the next time; then they come first.
+        """
 
     def close(self) -> None:
         """Give back what the poller itself holds."""

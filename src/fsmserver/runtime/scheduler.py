@@ -26,10 +26,10 @@ from fsmserver.core.table import INTEREST
 from fsmserver.runtime.capacity import connection_limit
 from fsmserver.runtime.handshake import Gate, Handshake
 from fsmserver.runtime.journal import Journal
-from fsmserver.runtime.link import NOBODY, NOWHERE, READ, Link, Way, close_quietly
+from fsmserver.runtime.link import CLOSED, NOBODY, NOWHERE, READ, Link, Way, close_quietly
 from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import make_poller
-from fsmserver.runtime.ports import READABLE, Address, Calls, Clock, Poller, RealSocket, Socket, Teller, Waker
+from fsmserver.runtime.ports import MOST_EVENTS, READABLE, Address, Calls, Clock, Poller, RealSocket, Socket, Teller, Waker
 from fsmserver.runtime.statistics import COUNTED, Counts, Statistics
 from fsmserver.runtime.timers import Deadlines, Handle, Timers
 from fsmserver.runtime.waker import SocketWaker
@@ -192,19 +192,20 @@ class Scheduler:
         clock, wait, read, write, ways, find = self.clock, self._wait, self._read, self._write, self.ways, self._find
         touched, soon, accepting, closing, teller = self.touched, self._soon, self.accepting, self._closing, self._teller
         deadlines, timers, counts, slow_s, on_round = self.deadlines, self._timers, self.counts, self.limits.slow_callback_s, self._on_round
-        readable, replied, taken = READABLE, REPLIED, TAKEN  # a global costs three times what a local does
+        readable, replied, taken, most_events = READABLE, REPLIED, TAKEN, MOST_EVENTS  # a global costs three times what a local does
         now_s = self.now_s
         if touched:
             self._settle()  # who wrote between two rounds
+        rounds = 0
         while True:
-            counts.rounds += 1
+            rounds += 1
             wait_s = timers.next_s if timers.next_s < deadlines.next_s else deadlines.next_s  # noqa: FURB136 - a call costs four comparisons
             wait_s -= now_s
             if wait_s > longest_s:
                 wait_s = longest_s
             elif wait_s < 0.0 or soon or closing:  # mail rings: its byte ends the wait
                 wait_s = 0.0
-            events = wait(wait_s)
+            events = wait(wait_s, most_events)
             self.now_s = now_s = clock()
             if on_round is not None:
                 self._show(events)
@@ -274,11 +275,14 @@ class Scheduler:
                 now_s = after_s
             self.current = None
             if soon or accepting or closing or deadlines.next_s <= now_s or timers.next_s <= now_s:
+                counts.rounds += rounds
+                rounds = 0
                 self._end_round()
                 now_s = self.now_s
                 if over is not None and over():
                     return
             if over is None:
+                counts.rounds += rounds
                 return
 
     def _end_round(self) -> None:
@@ -397,13 +401,16 @@ class Scheduler:
 
     def _count_closed(self, link: Link) -> None:
         counts, fsm = self.counts, link.fsm
-        reason = fsm.close_reason
+        outbox, received_bytes, reason = fsm.outbox, fsm.received_bytes, fsm.close_reason
         assert reason is not None, "only closed connections are counted as closed"
-        counts.closed[reason.event] = counts.closed.get(reason.event, 0) + 1
-        counts.received_bytes += fsm.received_bytes
-        counts.taken_bytes += fsm.outbox.taken_bytes
-        counts.discarded_bytes += fsm.outbox.discarded_bytes
-        counts.silent += not fsm.received_bytes
+        event = reason.event
+        counts.closed[event] = counts.closed.get(event, 0) + 1
+        counts.taken_bytes += outbox.taken_bytes
+        counts.discarded_bytes += outbox.discarded_bytes
+        if received_bytes:
+            counts.received_bytes += received_bytes
+        else:
+            counts.silent += 1
         if self.journal.verbose:
             self.journal.closed(link)
 
@@ -475,7 +482,7 @@ class Scheduler:
             link.begin(protocol)
         else:
             link.set_protocol(Gate(link, handshake, protocol_factory))
-        if link.registered != NOWHERE and not link.fsm.closed:
+        if link.registered != NOWHERE and link.fsm.state is not CLOSED:
             self.deadlines.arm(link, link.fsm.due()[1])
         if self.touched:
             self._settle()

@@ -48,10 +48,10 @@ class Deadlines:
         if armed_tick == NEVER_TICK or tick < armed_tick:
             if armed_tick != NEVER_TICK:
                 del self._pages[armed_tick][dated.number]
-            try:
-                self._pages[tick][dated.number] = dated
-            except KeyError:
-                self._begin_page(tick)[dated.number] = dated
+            page = self._pages.get(tick)
+            if page is None:
+                page = self._begin_page(tick)
+            page[dated.number] = dated
             dated.armed_tick = tick
 
     def _begin_page(self, tick: int) -> dict[int, Any]:
