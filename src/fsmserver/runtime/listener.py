@@ -102,7 +102,7 @@ class Listener:
 
     def readable(self) -> None:
         """Somebody waits in the backlog: accept after all connections of this round have been served."""
-        self.scheduler.accepting.append(self)
+        self.scheduler.expect(self)
 
     def ready(self, readiness: int) -> None:  # noqa: ARG002 - accept says what is wrong
         """Treat every report alike."""

@@ -31,7 +31,7 @@ from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import make_poller
 from fsmserver.runtime.ports import MOST_EVENTS, READABLE, Address, Calls, Clock, Poller, RealSocket, Socket, Teller, Waker
 from fsmserver.runtime.statistics import COUNTED, Counts, Statistics
-from fsmserver.runtime.timers import Deadlines, Handle, Timers
+from fsmserver.runtime.timers import Agenda, Deadlines, Handle, Timers
 from fsmserver.runtime.waker import SocketWaker
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Scheduler:
     """
 
     __slots__ = (
-        "__weakref__", "_by_descriptor", "_closing", "_executor", "_fsm_class", "_handshake", "_last_number", "_mail", "_on_round",
+        "__weakref__", "_agenda", "_by_descriptor", "_closing", "_executor", "_fsm_class", "_handshake", "_last_number", "_mail", "_on_round",
         "_read", "_soon", "_sources", "_teller", "_timed_until_s", "_timers", "_wait", "_waker", "_watcher", "_write", "accepting",
         "clock", "closed", "counts", "current", "deadlines", "eager_writes", "eased", "exceptional", "journal", "limits", "links",
         "listeners", "most_connections", "now_s", "poller", "touched", "ways",
@@ -145,7 +145,8 @@ class Scheduler:
         self.touched: list[Link] = []
         self.eased: list[Link] = []
         self.accepting: list[Listener] = []
-        self.deadlines = Deadlines()
+        self._agenda = Agenda()
+        self.deadlines = Deadlines(self._agenda)
         self.current: object = None
         self._timed_until_s = -math.inf
         self.closed = False
@@ -155,7 +156,7 @@ class Scheduler:
         self._on_round = on_round
         self._fsm_class = fsm_class
         self._handshake = handshake
-        self._timers = Timers()
+        self._timers = Timers(self._agenda)
         self._soon: deque[Handle] = deque()
         self._mail: deque[Handle] = deque()
         self._closing: deque[Link | Listener] = deque()
@@ -190,8 +191,7 @@ class Scheduler:
         goes on by the methods, from where it is.
         """
         clock, wait, read, write, ways, find = self.clock, self._wait, self._read, self._write, self.ways, self._find
-        touched, soon, accepting, closing, teller = self.touched, self._soon, self.accepting, self._closing, self._teller
-        deadlines, timers, counts, slow_s, on_round = self.deadlines, self._timers, self.counts, self.limits.slow_callback_s, self._on_round
+        touched, agenda, teller, on_round, slow_s = self.touched, self._agenda, self._teller, self._on_round, self.limits.slow_callback_s
         readable, replied, taken, most_events = READABLE, REPLIED, TAKEN, MOST_EVENTS  # a global costs three times what a local does
         now_s = self.now_s
         if touched:
@@ -199,11 +199,10 @@ class Scheduler:
         rounds = 0
         while True:
             rounds += 1
-            wait_s = timers.next_s if timers.next_s < deadlines.next_s else deadlines.next_s  # noqa: FURB136 - a call costs four comparisons
-            wait_s -= now_s
+            wait_s = agenda.next_s - now_s
             if wait_s > longest_s:
                 wait_s = longest_s
-            elif wait_s < 0.0 or soon or closing:  # mail rings: its byte ends the wait
+            elif wait_s < 0.0:
                 wait_s = 0.0
             events = wait(wait_s, most_events)
             self.now_s = now_s = clock()
@@ -274,15 +273,15 @@ class Scheduler:
                     self._name_slow_of(group, after_s - now_s)
                 now_s = after_s
             self.current = None
-            if soon or accepting or closing or deadlines.next_s <= now_s or timers.next_s <= now_s:
-                counts.rounds += rounds
+            if agenda.next_s <= now_s:
+                self.counts.rounds += rounds
                 rounds = 0
                 self._end_round()
                 now_s = self.now_s
                 if over is not None and over():
                     return
             if over is None:
-                counts.rounds += rounds
+                self.counts.rounds += rounds
                 return
 
     def _end_round(self) -> None:
@@ -295,6 +294,7 @@ class Scheduler:
         if self._closing:
             self._perform_closes()
         self.now_s = self.clock()
+        self._agenda.next_s = -math.inf if self._soon or self._closing else min(self.deadlines.next_s, self._timers.next_s)
 
     def _groups(self, events: Sequence[tuple[int, int]]) -> Sequence[Sequence[tuple[int, int]]]:
         """Divide what is ready into what has its time taken together."""
@@ -416,6 +416,11 @@ class Scheduler:
 
     # Connections and listeners.
 
+    def expect(self, listener: Listener) -> None:
+        """Have a listener accept at the end of this round."""
+        self.accepting.append(listener)
+        self._agenda.at_once()
+
     def listen(self, listener: Listener) -> None:
         """Watch a listener from now on."""
         self.listeners.append(listener)
@@ -437,6 +442,7 @@ class Scheduler:
             del self._sources[listener.fd]
             self.listeners.remove(listener)
             self._closing.append(listener)
+            self._agenda.at_once()
         else:
             self.poller.change(listener.fd, listener.interest)
 
@@ -529,6 +535,7 @@ class Scheduler:
         del self.links[fd]
         self.deadlines.disarm(link)
         self._closing.append(link)
+        self._agenda.next_s = -math.inf
 
     # Calls.
 
@@ -536,6 +543,7 @@ class Scheduler:
         """Call `callback(*args)` in the next round; in the loop's thread only."""
         handle = Handle(self.now_s, callback, args, self._owner())
         self._soon.append(handle)
+        self._agenda.at_once()
         return handle
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Handle:  # noqa: ANN401
@@ -599,6 +607,7 @@ class Scheduler:
     def _collect_mail(self) -> None:
         for _ in range(len(self._mail)):
             self._soon.append(self._mail.popleft())
+        self._agenda.at_once()
 
     # Looking.
 

@@ -20,6 +20,28 @@ class Dated(Protocol):
     armed_tick: int
 
 
+class Agenda:
+    """When the loop has something to do besides what the poller reports: `next_s`, the one time it looks at in each round.
+
+    Who has something to do earlier says so; too early does no harm.
+    """
+
+    __slots__ = ("next_s",)
+
+    def __init__(self) -> None:
+        """Begin with nothing to do."""
+        self.next_s = math.inf
+
+    def at_once(self) -> None:
+        """Have this round not end before it is done."""
+        self.next_s = -math.inf
+
+    def by(self, when_s: float) -> None:
+        """Have the loop look no later than `when_s`."""
+        if when_s < self.next_s:
+            self.next_s = when_s
+
+
 NEVER_TICK: Final = 0
 """The tick of what is not armed. Real ticks begin at 1."""
 
@@ -27,8 +49,9 @@ NEVER_TICK: Final = 0
 class Deadlines:
     """A calendar of ticks: arming, disarming and firing cost the same however many there are."""
 
-    def __init__(self) -> None:
-        """Begin with nothing armed."""
+    def __init__(self, agenda: Agenda | None = None) -> None:
+        """Begin with nothing armed; `agenda` is told of what comes next."""
+        self._agenda = Agenda() if agenda is None else agenda
         self._pages: dict[int, dict[int, Any]] = {}
         self._ticks: list[int] = []
         self.next_s = math.inf
@@ -58,6 +81,7 @@ class Deadlines:
         page = self._pages[tick] = {}
         heapq.heappush(self._ticks, tick)
         self.next_s = self._ticks[0] * TICK_S
+        self._agenda.by(self.next_s)
         return page
 
     def disarm(self, dated: Dated) -> None:
@@ -122,8 +146,9 @@ class Handle:
 class Timers:
     """Timers of callbacks, in the order of their times and, at the same time, of their asking."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, agenda: Agenda | None = None) -> None:
+        """Begin with none; `agenda` is told of what comes next."""
+        self._agenda = Agenda() if agenda is None else agenda
         self._heap: list[tuple[float, int, Handle]] = []
         self._count = 0
         self._sweep_at = LEAST_SWEEP
@@ -142,6 +167,7 @@ class Timers:
         self._count += 1
         heapq.heappush(self._heap, (handle.when_s, self._count, handle))
         self.next_s = self._heap[0][0]
+        self._agenda.by(self.next_s)
 
     def due(self, now_s: float, most: int) -> list[Handle]:
         """Take out what has come due, at most `most` at a time. What these add is not among them."""
