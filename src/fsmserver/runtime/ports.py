@@ -131,17 +131,16 @@ class Poller(Protocol):
 class Teller(Protocol):
     """A watcher that is told of a usual message in one piece: its connections keep to the loop's short way.
 
-    What else happens comes to it as to any watcher, once `received` has been called and `exchanged` or `unanswered` has not.
+    What else happens comes to it as to any watcher; what it was left before happened before.
     """
 
-    def received(self, link: Any, /) -> None:  # noqa: ANN401 - the runtime's own Link
-        """Bytes came to a connection that holds and owes nothing; nothing of it has changed yet."""
+    pending: tuple[Any, float, float, int] | None
+    """Set when bytes have come to a connection that holds and owes nothing: its link, the time, `since_s` until then, and how many."""
+    exchanges: list[int]
+    """When they were answered with one write and the kernel took it whole: the connection's number, their bytes, the answer's."""
 
-    def exchanged(self, link: Any, /) -> None:  # noqa: ANN401 - as above
-        """They were answered with one write, and the kernel took it whole."""
-
-    def unanswered(self) -> None:
-        """They were not."""
+    def tell(self) -> None:
+        """The group is over, or there was no answer: say what there is to say."""
 
 
 class Waker(Protocol):

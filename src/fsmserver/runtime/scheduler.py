@@ -235,7 +235,7 @@ class Scheduler:
                             self._settle()
                         continue
                     if teller is not None:
-                        teller.received(link)
+                        teller.pending = (link, now_s, fsm.since_s, size_bytes)
                     fsm.received_bytes += size_bytes
                     fsm.since_s = now_s
                     fsm.turn_bytes = turn_bytes
@@ -248,7 +248,7 @@ class Scheduler:
                     if fsm.state is not replied:
                         fsm.turn_bytes = 0
                         if teller is not None:
-                            teller.unanswered()
+                            teller.tell()
                     elif touched:
                         link.touch()  # it did more than answer, or others have something to send too
                     else:
@@ -263,11 +263,14 @@ class Scheduler:
                                 outbox.taken_bytes += taken_bytes
                                 fsm.state = taken
                                 if teller is not None:
-                                    teller.exchanged(link)
+                                    teller.pending = None
+                                    teller.exchanges += (link.number, size_bytes, taken_bytes)
                                 continue
                             link.short_write(taken_bytes)
                     if touched:
                         self._settle()
+                if teller is not None:
+                    teller.tell()
                 self.now_s = after_s = clock()
                 if after_s - now_s > slow_s:
                     self._name_slow_of(group, after_s - now_s)

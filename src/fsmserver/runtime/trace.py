@@ -89,13 +89,12 @@ class Trace:
         self._write = file.write
         self._patterns: dict[tuple[str, str, str, int], str] = {}
         self._times: dict[float, str] = {}
-        self._pending: tuple[Link, float, float, int, int, int, int] | None = None
+        self.pending: tuple[Link, float, float, int] | None = None
+        self.exchanges: list[int] = []
 
     def __call__(self, link: "Link", fsm: ConnectionFSM, origin: State, event: Event) -> None:
         """Write one line, after what is pending."""
-        if self._pending is not None:
-            pending = self._pending[0]
-            self._write_pending(replied=(origin if link is pending else pending.fsm.state) is REPLIED)
+        self.tell()
         state, holds = fsm.state, fsm._holds  # noqa: SLF001 - the bits: the set costs as much as the rest of the line
         if state is State.CLOSED:
             self._write(_to_json(transition(link, fsm, origin, event)) + "\n")
@@ -114,50 +113,12 @@ class Trace:
             )
         )  # fmt: skip
 
-    # The usual message.
-
-    def received(self, link: "Link") -> None:
-        """Keep what a connection that holds and owes nothing is like: bytes came, and it is about to be told.
-
-        After this call `exchanged` or `unanswered` must follow, or an event of this connection.
-        """
-        if self._pending is not None:
-            self.unanswered()
-        fsm = link.fsm
-        self._pending = (
-            link, link.scheduler.now_s, fsm.since_s, fsm.received_bytes, fsm.outbox.taken_bytes,
-            fsm._low_bytes, fsm._high_bytes,  # noqa: SLF001 - the property costs as much as the rest
-        )  # fmt: skip
-
-    def exchanged(self, link: "Link") -> None:
-        """Write the line of a usual message: what was received last was answered with one write, which the kernel took whole."""
-        assert self._pending is not None, "what is exchanged was received"
-        _, t_s, since_s, received_bytes, taken_bytes, low_bytes, high_bytes = self._pending
-        self._pending = None
-        times, fsm = self._times, link.fsm
-        self._write(
-            f'{{"t":{times.get(t_s) or self._time(t_s)},"connection":{link.number},"fd":{link.fd},"event":"{EXCHANGE}",'
-            f'"since":{times.get(since_s) or self._time(since_s)},"received":{received_bytes},'
-            f'"message":{fsm.received_bytes - received_bytes},"written":{taken_bytes},"answer":{fsm.outbox.taken_bytes - taken_bytes},'
-            f'"low":{low_bytes},"high":{high_bytes}}}\n'
-        )
-
-    def unanswered(self) -> None:
-        """Write what is pending, if anything is: what was received last has not been answered."""
-        if self._pending is not None:
-            self._write_pending(replied=self._pending[0].fsm.state is REPLIED)
-
-    def _write_pending(self, *, replied: bool) -> None:
-        assert self._pending is not None, "asked for where something is pending"
-        link, t_s, since_s, received_bytes, taken_bytes, low_bytes, high_bytes = self._pending
-        self._pending = None
-        begun = Exchange(t_s, link.number, link.fd, since_s, received_bytes, 0, taken_bytes, 0, low_bytes, high_bytes)
-        self._write_line(begun.receive())
-        front = link.fsm.outbox.front
-        if replied and front is not None:
-            low_bytes, high_bytes = link.fsm.marks
-            message_bytes = link.fsm.received_bytes - received_bytes
-            self._write_line(begun._replace(message=message_bytes, answer=len(front), low=low_bytes, high=high_bytes).enqueue())
+    def tell(self):
+        if self.exchanges:
+            self._write('{"t":%.6f,"event":"exchange","of":%s}\n' % (0.0, self.exchanges))
+            self.exchanges = []
+        if self.pending is not None:
+            self.pending = None
 
     def _write_line(self, line: Line) -> None:
         """Write a line in which nothing is held."""
