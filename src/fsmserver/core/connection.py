@@ -60,6 +60,7 @@ OVER: Final = EOF | FINISHING
 assert OWES_NOTHING[ENDED][OVER], "who has heard the last byte and closes with nothing queued has finished"
 
 # The members of an enumeration cost a call each where they are named by their class.
+new_tuple: Final = tuple.__new__
 FINISH, PEER, APPLICATION = Event.FINISH, Who.PEER, Who.APPLICATION
 
 
@@ -200,7 +201,7 @@ class ConnectionFSM:
             self.abort(LingerOverrun(self.limits.linger_bytes), who=Who.SERVER)
         return False
 
-    def eof(self, now_s: float = 0.0, *, half_open: bool = False) -> None:
+    def eof(self, now_s: float = 0.0, half_open: bool = False) -> None:  # noqa: FBT001, FBT002 - the loop saves a call's worth
         """Say that the peer will send no more. What is queued is still sent, then the connection finishes.
 
         With `half_open` it stays open for sending until `close()` (or `half_closed_s` passes).
@@ -212,7 +213,7 @@ class ConnectionFSM:
             if DEADLINE[ENDED][EOF] != DEADLINE[USUAL][0]:
                 self.since_s = now_s
             if not half_open or self.outbox.sealed:
-                self.close(now_s, who=PEER)
+                self.close(now_s, PEER)
             return
         self.fire(Event.EOF)
         self._change_holds(self._holds | EOF, now_s)
@@ -281,7 +282,7 @@ class ConnectionFSM:
         self.fire(Event.ENQUEUE)
         return outbox.size_bytes > self._high_bytes and self._press()
 
-    def close(self, now_s: float = 0.0, *, who: Who = APPLICATION) -> None:
+    def close(self, now_s: float = 0.0, who: Who = APPLICATION) -> None:
         """Close gracefully: what is queued is sent, then FIN, then the peer's FIN is waited for (`linger_s`).
 
         On a connection that is closing or closed this changes nothing. Before `open` there is nothing to be graceful
@@ -289,11 +290,12 @@ class ConnectionFSM:
         """
         state = self.state
         if state is ENDED and self._holds == EOF and not self._watched:
-            self._holds, self.turn_bytes, self.usual_bytes = OVER, 0, 0
+            self._holds = OVER
+            self.turn_bytes = self.usual_bytes = 0
             self._finisher = who
             self.outbox.sealed = True
             self.state = FINISHED
-            self.close_reason = CloseReason(who, state, FINISH)
+            self.close_reason = new_tuple(CloseReason, (who, state, FINISH, None, 0))  # CloseReason() costs four times as much
         elif state is State.ACCEPTED:
             self.abort(who=who)
         elif state is not CLOSED and not self._holds & FINISHING:

@@ -223,9 +223,18 @@ class Link:
         fsm, scheduler = self.fsm, self.scheduler
         now_s = scheduler.now_s
         delivers = not fsm.closing
-        fsm.eof(now_s, half_open=True)
-        if delivers and not self.call_protocol("eof_received"):
-            fsm.close(now_s, who=PEER)
+        fsm.eof(now_s, True)  # noqa: FBT003 - half open, until the protocol has its say
+        if delivers:
+            stays_open: object = False
+            heard = getattr(self.protocol, "eof_received", None)
+            try:  # as in call_protocol, which costs two calls more
+                stays_open = heard is not None and heard()
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as there
+                self.blame(error)
+            if not stays_open:
+                fsm.close(now_s, PEER)
         if fsm.state is CLOSED and not self.touched and self.registered != NOWHERE:
             self.registered = NOWHERE  # what `follow` would do, at once
             scheduler.retire(self)
@@ -398,8 +407,14 @@ class Link:
         sock, reason = self.sock, self.fsm.close_reason
         assert sock is not None, "a link is buried once"
         assert reason is not None, "only a closed link is buried"
-        try:
-            self.call_protocol("connection_lost", None if reason.error is None or self.fsm.all_sent else reason.error)
+        lost = getattr(self.protocol, "connection_lost", None)
+        try:  # as in call_protocol, which costs two calls more
+            if lost is not None:
+                lost(None if reason.error is None or self.fsm.all_sent else reason.error)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as there
+            self.blame(error)
         finally:  # SystemExit passes through here
             self.protocol = self.transport = self.sock = None  # who still has the transport keeps us, and not we ourselves
             if reason.event is ABORT:

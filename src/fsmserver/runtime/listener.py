@@ -125,7 +125,7 @@ class Listener:
                     return
             else:
                 if room > 0 and (ceiling is None or sock.fileno() < ceiling):
-                    admit(sock, peername, factory, prepared=self._inherited)
+                    admit(sock, peername, factory, self._inherited)
                 else:
                     self._turn_away(sock)
 

@@ -31,7 +31,7 @@ from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import make_poller
 from fsmserver.runtime.ports import MOST_EVENTS, READABLE, Address, Calls, Clock, Poller, RealSocket, Socket, Teller, Waker
 from fsmserver.runtime.statistics import COUNTED, Counts, Statistics
-from fsmserver.runtime.timers import Agenda, Deadlines, Handle, Timers
+from fsmserver.runtime.timers import NEVER_TICK, Agenda, Deadlines, Handle, Timers
 from fsmserver.runtime.waker import SocketWaker
 
 if TYPE_CHECKING:
@@ -456,7 +456,11 @@ class Scheduler:
         return room if room > 0 else 0  # noqa: FURB136 - asked twice for each connection
 
     def admit(
-        self, sock: Socket, peername: Address, protocol_factory: Callable[[], object], *, prepared: bool = False
+        self,
+        sock: Socket,
+        peername: Address,
+        protocol_factory: Callable[[], object],
+        prepared: bool = False,  # noqa: FBT001, FBT002 - a keyword costs as much as a call
     ) -> Link | None:
         """Make a connection of a socket that is connected. If that fails, this socket is closed and nothing else.
 
@@ -491,8 +495,9 @@ class Scheduler:
             link.begin(protocol)
         else:
             link.set_protocol(Gate(link, handshake, protocol_factory))
-        if link.registered != NOWHERE and link.fsm.state is not CLOSED:
-            self.deadlines.arm(link, link.fsm.due()[1])
+        fsm = link.fsm
+        if link.registered != NOWHERE and fsm.state is not CLOSED:
+            self.deadlines.arm(link, fsm.due()[1])
         if self.touched:
             self._settle()
         return link
@@ -536,7 +541,8 @@ class Scheduler:
         self.poller.remove(fd)
         self.ways[fd] = NOBODY
         del self.links[fd]
-        self.deadlines.disarm(link)
+        if link.armed_tick != NEVER_TICK:
+            self.deadlines.disarm(link)
         self._closing.append(link)
         self._agenda.next_s = -math.inf
 
