@@ -223,7 +223,7 @@ class Link:
         fsm, scheduler = self.fsm, self.scheduler
         now_s = scheduler.now_s
         delivers = not fsm.closing
-        fsm.eof(now_s, True)  # noqa: FBT003 - half open, until the protocol has its say
+        fsm.eof(now_s, True)  # half open, until the protocol has its say
         if delivers:
             stays_open: object = False
             heard = getattr(self.protocol, "eof_received", None)

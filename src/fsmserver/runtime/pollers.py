@@ -114,7 +114,7 @@ class SelectPoller(_Watched):
             self._idle.drop(fd)
 
     def wait(self, timeout_s: float, most_events: int = MOST_EVENTS, /) -> Ready:  # noqa: ARG002 - it costs more to give less
-        """Wait at most `timeout_s`; all that is ready is given, and a descriptor that has gone bad is reported as `INVALID`, and the others are served."""
+        """Wait at most `timeout_s`; all that is ready is given. What has gone bad is reported as `INVALID`, the others are served."""
         idle = self._idle
         inputs = [*self.inputs, idle.fd] if idle is not None and idle.watched else self.inputs
         try:

@@ -17,7 +17,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from fsmserver.core.connection import BORN, REPLIED, TAKEN, ConnectionFSM
+from fsmserver.core.connection import BORN, TAKEN, ConnectionFSM
 from fsmserver.core.limits import DEFAULT, Limits
 from fsmserver.core.listening import LISTENER
 from fsmserver.core.outbox import Outbox
@@ -101,10 +101,10 @@ class Scheduler:
     """
 
     __slots__ = (
-        "__weakref__", "_agenda", "_by_descriptor", "_closing", "_executor", "_fsm_class", "_handshake", "_last_number", "_mail", "_on_round",
-        "_read", "_soon", "_sources", "_teller", "_timed_until_s", "_timers", "_wait", "_waker", "_watcher", "_write", "accepting",
-        "clock", "closed", "counts", "current", "deadlines", "eager_writes", "eased", "exceptional", "journal", "limits", "links",
-        "listeners", "most_connections", "now_s", "poller", "touched", "ways",
+        "__weakref__", "_agenda", "_by_descriptor", "_closing", "_executor", "_fsm_class", "_handshake", "_last_number", "_mail",
+        "_on_round", "_read", "_soon", "_sources", "_teller", "_timed_until_s", "_timers", "_wait", "_waker", "_watcher", "_write",
+        "accepting", "clock", "closed", "counts", "current", "deadlines", "eager_writes", "eased", "exceptional", "journal", "limits",
+        "links", "listeners", "most_connections", "now_s", "poller", "touched", "ways",
     )  # fmt: skip
 
     def __init__(
@@ -192,7 +192,7 @@ class Scheduler:
         """
         clock, wait, read, write, ways, find = self.clock, self._wait, self._read, self._write, self.ways, self._find
         touched, agenda, teller, on_round, slow_s = self.touched, self._agenda, self._teller, self._on_round, self.limits.slow_callback_s
-        readable, replied, taken, most_events = READABLE, REPLIED, TAKEN, MOST_EVENTS  # a global costs three times what a local does
+        readable, taken, most_events = READABLE, TAKEN, MOST_EVENTS  # a global costs three times what a local does
         now_s = self.now_s
         if touched:
             self._settle()  # who wrote between two rounds
@@ -245,28 +245,29 @@ class Scheduler:
                         raise
                     except BaseException as error:  # noqa: BLE001 - whatever a protocol raises ends its connection, not the server
                         link.blame(error)
-                    if fsm.state is not replied:
-                        fsm.turn_bytes = 0
-                        if teller is not None:
-                            teller.tell()
-                    elif touched:
+                    if touched:
                         link.touch()  # it did more than answer, or others have something to send too
                     else:
-                        try:
-                            taken_bytes = write(fd, outbox.front)  # type: ignore[arg-type] # the answer
-                        except OSError as error:
-                            link.short_write(error)
-                        else:
-                            if taken_bytes == outbox.size_bytes:
-                                outbox.front = None
-                                outbox.size_bytes = 0
-                                outbox.taken_bytes += taken_bytes
-                                fsm.state = taken
-                                if teller is not None:
-                                    teller.pending = None
-                                    teller.exchanges += (link.number, size_bytes, taken_bytes)
-                                continue
-                            link.short_write(taken_bytes)
+                        answer = outbox.front
+                        if answer is not None:
+                            try:
+                                taken_bytes = write(fd, answer)  # type: ignore[arg-type] # bytes, as it was written to an empty outbox
+                            except OSError as error:
+                                link.short_write(error)
+                            else:
+                                if taken_bytes == outbox.size_bytes:
+                                    outbox.front = None
+                                    outbox.size_bytes = 0
+                                    outbox.taken_bytes += taken_bytes
+                                    fsm.state = taken
+                                    if teller is not None:
+                                        teller.pending = None
+                                        teller.exchanges += (link.number, size_bytes, taken_bytes)
+                                    continue
+                                link.short_write(taken_bytes)
+                    fsm.turn_bytes = 0
+                    if teller is not None:
+                        teller.tell()
                     if touched:
                         self._settle()
                 if teller is not None:

@@ -38,8 +38,7 @@ class Agenda:
 
     def by(self, when_s: float) -> None:
         """Have the loop look no later than `when_s`."""
-        if when_s < self.next_s:
-            self.next_s = when_s
+        self.next_s = min(self.next_s, when_s)
 
 
 NEVER_TICK: Final = 0
@@ -65,7 +64,7 @@ class Deadlines:
         if when_s == math.inf:
             return
         tick = math.ceil(when_s / TICK_S)
-        if tick < 1:  # noqa: FURB136, PLR1730 - max() costs a call for each connection
+        if tick < 1:  # noqa: PLR1730 - max() costs a call for each connection
             tick = 1
         armed_tick = dated.armed_tick
         if armed_tick == NEVER_TICK or tick < armed_tick:
