@@ -20,7 +20,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from fsmserver.core.exchange import apart
 from fsmserver.core.line import Line
+from fsmserver.core.line import read as read_line
 from fsmserver.core.states import Hold, Interest
 from specs.models import HERE, CannotCheck, find_jar, find_java
 
@@ -112,14 +114,14 @@ def _run_tlc(traces: Sequence[Sequence[Line]]) -> str:
 
 
 def read(path: Path) -> list[Line]:
-    """Read a trace.
+    """Read a trace, all of it line by line: what stands for several lines is taken apart.
 
     Raises:
-        ValueError: a line is not one of a trace.
+        ValueError: a line is not one of a trace, or stands for what cannot be told.
 
     """
     said: list[dict[str, Any]] = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines() if text.strip()]
-    return [Line.of(each) for each in said]
+    return list(apart(map(read_line, said)))
 
 
 def main(argv: list[str] | None = None) -> int:

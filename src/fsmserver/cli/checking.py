@@ -7,10 +7,10 @@ standard library takes, so it is used where it is installed. What it refuses is 
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Final, Literal, get_type_hints
+from typing import Annotated, Any, BinaryIO, Final, Literal, get_type_hints
 
 from fsmserver.core.behaviour import Behaviour, NotABehaviour
-from fsmserver.core.line import NAMES, OPTIONAL, Line
+from fsmserver.core.line import EXCHANGE, NAMES, OPTIONAL, PER_EXCHANGE, Exchanges, Line, Written, read
 from fsmserver.core.states import INTEREST_WORDS, Event, State
 from fsmserver.core.table import DEADLINES
 
@@ -29,7 +29,10 @@ WORDS: Final[Mapping[str, Iterable[str]]] = {
 }
 """What is one of a few words is not made anew in each line."""
 
-Decode = Callable[[bytes], Line]
+OF_EXCHANGES: Final = f'"event":"{EXCHANGE}"'.encode()
+"""What a line of exchanges has in it as it is written, and no other, since within words a quotation mark is escaped."""
+
+Decode = Callable[[bytes], Written]
 
 
 class Unreadable(Exception):
@@ -52,7 +55,8 @@ def check_trace(path: str, *, whole: bool) -> int:
     except NotABehaviour as error:
         sys.stdout.write(f"{path}:{behaviour.lines + 1}: {error}\n")
         return NO_BEHAVIOUR
-    counts = f"{behaviour.lines} lines, {behaviour.connections} connections, at most {behaviour.most_open} at once"
+    counts = f"{behaviour.lines} lines, {behaviour.transitions} transitions, {behaviour.connections} connections"
+    counts += f", at most {behaviour.most_open} at once"
     sys.stdout.write(f"{path}: a behaviour of the machine: {counts}\n")
     return FINE
 
@@ -120,10 +124,23 @@ def decoder() -> Decode:
     kinds = get_type_hints(Line) | {name: Literal[tuple(words)] for name, words in WORDS.items()}
     declared = [(name, kind, *((None,) if name in OPTIONAL else ())) for name, kind in kinds.items()]
     shape: Any = msgspec.defstruct("Line", declared, rename=NAMES, gc=False)
-    return msgspec.json.Decoder(shape).decode
+    decode_line: Callable[[bytes], Line] = msgspec.json.Decoder(shape).decode
+    over_nothing = Annotated[int, msgspec.Meta(gt=0)]
+    group: Any = msgspec.defstruct("Exchanges", [("t", float), ("event", Literal[EXCHANGE]), ("of", tuple[over_nothing, ...])])
+    decode_group = msgspec.json.Decoder(group).decode
+
+    def decode(line: bytes) -> Written:
+        if OF_EXCHANGES not in line:
+            return decode_line(line)
+        said = decode_group(line)
+        if not said.of or len(said.of) % PER_EXCHANGE:
+            raise ValueError("the plain way says what is wrong")
+        return Exchanges(said.t, said.of)
+
+    return decode
 
 
-def decode_plainly(line: bytes) -> Line:
+def decode_plainly(line: bytes) -> Written:
     """Read a line with the standard library.
 
     Raises:
@@ -133,7 +150,7 @@ def decode_plainly(line: bytes) -> Line:
     said = READER.decode(line.decode())
     if not isinstance(said, dict):
         raise ValueError(f"it is {type(said).__name__}, not an object")  # noqa: TRY004 - the file is wrong, not the program
-    return Line.of(said)
+    return read(said)
 
 
 def _refuse(constant: str) -> None:

@@ -150,29 +150,38 @@ def traced(path: str) -> Iterator[Watcher]:
     """
     from fsmserver.runtime.trace import Trace  # noqa: PLC0415 - with json, which serving alone does not need
 
-    file = open_trace(path)
-    trace: Watcher | None = Trace(file)
-
-    def watch(link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
-        nonlocal trace
-        if trace is not None:
-            try:
-                trace(link, fsm, origin, event)
-            except OSError as error:
-                trace = None
-                give_up(error)
-
-    def give_up(error: OSError) -> None:
-        logging.getLogger(__name__).error("the trace %s ends here: %s; the server goes on without it", path, error.strerror)
-
+    file = _UntilItFails(open_trace(path), path)
     try:
-        yield watch
+        yield Trace(file)
     finally:
+        file.close()
+
+
+class _UntilItFails:
+    """A file that takes no more once it has failed, and says so in the log."""
+
+    def __init__(self, file: TextIO, path: str) -> None:
+        self._file = file
+        self._path = path
+        self._failed = False
+
+    def write(self, text: str) -> None:
+        if not self._failed:
+            try:
+                self._file.write(text)
+            except OSError as error:
+                self._give_up(error)
+
+    def close(self) -> None:
         try:
-            file.close()
+            self._file.close()
         except OSError as error:
-            if trace is not None:
-                give_up(error)
+            if not self._failed:
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self._failed = True
+        logging.getLogger(__name__).error("the trace %s ends here: %s; the server goes on without it", self._path, error.strerror)
 
 
 def open_trace(path: str) -> TextIO:

@@ -14,6 +14,9 @@ numbers, descriptors). What may differ between two lines of a connection:
   of that; where a hold came without an event, to a moment between the two lines.
 - once nothing is owed any more, `finish` follows at the same moment, and nothing else can happen.
 
+A line of exchanges is judged by the four lines that each of them stands for (`core.exchange`). Where nothing is known of a
+connection yet, in a piece of a trace, its exchanges say nothing that could be judged.
+
 What a correct machine can do is never refused. So no mistake is seen that leaves a trace which a correct run could have
 left: a `flush` that took nothing and has no line, an `expire` that is late, a pause that the application did not ask for.
 One kind of machine is out of reach: a subclass whose hooks fire events, since their lines stand inside the outer event.
@@ -21,10 +24,11 @@ One kind of machine is out of reach: a subclass whose hooks fire events, since t
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from fsmserver.core.errors import DeadlinePassed, FsmServerError, UrgentData
-from fsmserver.core.line import TIME_DIGITS, Line
+from fsmserver.core.exchange import DRAINED, drained, exchanged, triples
+from fsmserver.core.line import EXCHANGE, TIME_DIGITS, Exchanges, Line, Written
 from fsmserver.core.reasons import DEFAULT_WHO, Who
 from fsmserver.core.shapes import BIRTH, SHAPES, Asked, Begun, Shape, judge, why_unlike
 from fsmserver.core.states import Event
@@ -61,19 +65,20 @@ class Behaviour:
     """Follows a trace, line by line; of those connections that have ended it keeps next to nothing.
 
     Call `take` with each line, or `follow` with many, and `end` after the last. With `whole=False` the trace is a piece of a
-    longer one: it may begin and end with connections that are open. `lines`, `connections` and `most_open` count what was seen.
+    longer one: it may begin and end with connections that are open. `lines`, `transitions` (of exchanges four each),
+    `connections` and `most_open` count what was judged.
     """
 
     def __init__(self, *, whole: bool = True) -> None:
         """Begin before the first line."""
         self.whole = whole
-        self.lines = self.connections = self.most_open = 0
+        self.lines = self.transitions = self.connections = self.most_open = 0
         self._now_s = -math.inf
         self._open: dict[int, _Known] = {}
         self._users: dict[int, int] = {}  # which connection has a descriptor
         self._numbers = _Numbers()
 
-    def take(self, line: Line) -> None:
+    def take(self, line: Written) -> None:
         """Follow one line.
 
         Raises:
@@ -82,21 +87,29 @@ class Behaviour:
         """
         self.follow((line,))
 
-    def follow(self, lines: Iterable[Line]) -> None:
+    def follow(self, lines: Iterable[Written]) -> None:
         """Follow lines, one after the other; `lines` counts those that were right.
 
         Raises:
             NotABehaviour: as for `take`, at the first line that is wrong.
 
         """
-        now_s, count, known_by_number = self._now_s, self.lines, self._open
+        now_s, exchange, known_by_number = self._now_s, EXCHANGE, self._open
+        count = groups = 0
+        of_either_kind: Iterable[Any] = lines  # the event tells which; a decoder's own types will do
         try:
-            for line in lines:
+            for line in of_either_kind:
+                if line.event == exchange:
+                    self._now_s = now_s
+                    self._follow_exchanges(line)
+                    now_s = line.t
+                    groups += 1
+                    continue
                 shape = SHAPES.get((line.event, line.origin, line.holds))
                 if shape is None or line.to != shape.to or line.interest != shape.interest or line.deadline != shape.deadline:
                     raise NotABehaviour(line.connection, why_unlike(line))
                 if line.t < now_s:
-                    raise NotABehaviour(line.connection, f"expected {now_s} s or later, not {line.t} s: time does not run backwards")
+                    raise NotABehaviour(line.connection, _backwards(now_s, line.t))
                 now_s = line.t
                 adds_up = line.written == line.taken + line.outbox + line.discarded
                 if not adds_up or (line.outbox > 0) is not shape.sends or not 0 <= line.low <= line.high:
@@ -113,7 +126,33 @@ class Behaviour:
                     raise NotABehaviour(line.connection, f"expected nothing to be lost and nobody named by {line.event}: it ends nothing")
                 count += 1
         finally:
-            self._now_s, self.lines = now_s, count
+            self._now_s = now_s
+            self.lines += count + groups
+            self.transitions += count
+
+    def _follow_exchanges(self, group: Exchanges) -> None:
+        t = group.t
+        for number, message_bytes, answer_bytes in triples(group):
+            known = self._open.get(number)
+            if known is None:
+                if self.whole or number in self._numbers:
+                    raise NotABehaviour(number, "expected no exchange of it: it is not open")
+            elif known.shape is DRAINED and answer_bytes <= known.line.high and t >= self._now_s:
+                known.line = drained(known.line, t, message_bytes, answer_bytes)
+                self.transitions += 4
+            else:
+                self._follow_apart(known, t, message_bytes, answer_bytes)
+        if t < self._now_s:
+            raise NotABehaviour(group.messages[0], _backwards(self._now_s, t))
+
+    def _follow_apart(self, known: "_Known", t: float, message_bytes: int, answer_bytes: int) -> None:
+        """Judge the four lines of an exchange, and count none of them as a line."""
+        assert known.shape is not None, "known is who has a line"
+        lines = self.lines
+        try:
+            self.follow(exchanged(known.line, known.shape, t, message_bytes, answer_bytes).lines())
+        finally:
+            self.lines = lines
 
     def _meet(self, line: Line) -> "_Known":
         """Take in a connection whose first line this is; in a whole trace it begins where connections begin."""
@@ -190,6 +229,10 @@ class _Numbers:
         self._note_gap(number + 1, gap[1])
         return True
 
+    def __contains__(self, number: int) -> bool:
+        """Tell whether a number was added."""
+        return number <= self._highest and not any(first <= number <= last for last, first in self._missing.items())
+
     def _note_gap(self, first: int, last: int) -> None:
         if first <= last:
             self._missing[last] = first
@@ -201,6 +244,10 @@ def _birth(line: Line) -> Line:
         line.since, line.connection, line.fd, "accept", BIRTH.to, BIRTH.to, (), BIRTH.interest, BIRTH.deadline, line.since,
         received=0, written=0, taken=0, outbox=0, discarded=0, low=line.low, high=line.high,
     )  # fmt: skip
+
+
+def _backwards(now_s: float, t: float) -> str:
+    return f"expected {now_s} s or later, not {t} s: time does not run backwards"
 
 
 def _why_not_those_counts(shape: Shape, line: Line) -> str:

@@ -80,8 +80,8 @@ class ConnectionFSM:
     """
 
     __slots__ = (
-        "_born_s", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_leaving", "_low_bytes", "_observer", "_watched", "close_reason",
-        "limits", "lingered_bytes", "outbox", "received_bytes", "since_s", "state", "turn_bytes", "usual_bytes",
+        "_born_s", "_exchanges", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_leaving", "_low_bytes", "_observer", "_watched",
+        "close_reason", "limits", "lingered_bytes", "outbox", "received_bytes", "since_s", "state", "turn_bytes", "usual_bytes",
     )  # fmt: skip
 
     _hooks: ClassVar[Mapping[str, Hook]] = {}
@@ -110,6 +110,7 @@ class ConnectionFSM:
         self._fin_sent = False
         self._leaving = False
         self._observer: Observer | None = None
+        self._exchanges = False
         self._watched = watched = self._changed or bool(self._hooks)
         self.turn_bytes = 0
         self.usual_bytes = 0 if watched else limits.outbox_high_bytes  # which is no more than the cap
@@ -141,6 +142,8 @@ class ConnectionFSM:
             self.close_reason = CloseReason(who or DEFAULT_WHO[event], origin, event, error, lost_bytes)
         if self._observer is not None:
             self._observer(self, origin, event)
+            if self._exchanges:  # the count of what was received is in the next line only
+                self._choose_way(short=event is not Event.RECEIVE and self.state is not CLOSED)
         if self._hooks:
             self._run_hook(f"on_enter_{destination}")
 
@@ -343,7 +346,7 @@ class ConnectionFSM:
         if not 0 <= low_bytes <= high_bytes:
             raise LimitError("low_bytes", low_bytes, f"between 0 and high_bytes, {high_bytes}")
         self._high_bytes, self._low_bytes = high_bytes, low_bytes
-        self._choose_way(short=self.usual_bytes > 0 or not self._watched)
+        self._choose_way(short=not self._watched)  # and where there is one who watches, the next line tells them
         return self.outbox.size_bytes > high_bytes and self._press()
 
     def _press(self) -> bool:
@@ -491,11 +494,17 @@ class ConnectionFSM:
         """Have `observer(fsm, origin, event)` called after each transition, once the state is the new one; None ends that.
 
         With `exchanges` the loop may take its short way all the same: then it tells of a usual message in one piece itself.
+        It goes by the methods again where that would not tell all: after a `receive` and where marks were set, until the next event.
         """
         own = self._changed or bool(self._hooks)
         self._observer = observer
+        self._exchanges = exchanges and observer is not None and not own
         self._watched = own or observer is not None
         self._choose_way(short=not own and (exchanges or observer is None))
+
+    def tell_all(self) -> None:
+        """Go by the methods until the observer was told of the next event: what the loop delivered last has not been answered."""
+        self._choose_way(short=False)
 
     def explain(self, now_s: float | None = None) -> str:
         """Say in a sentence what the connection is doing and what it waits for; with `now_s` also for how long."""

@@ -1,11 +1,12 @@
 """What a line of a trace says: the one declaration that writes lines, reads them and checks them.
 
-A `Line` is one transition. An `Exchange` is the four of the usual message, in one: bytes came to a connection that held
-and owed nothing, the application answered with one write, and the kernel took it whole. It says nothing else than they do:
-`Exchange.lines` gives them, with the states that the table has for this path.
+A `Line` is one transition. Most would be of the usual message, four for each: bytes come to a connection that holds and
+owes nothing, the application answers with one write, and the kernel takes it whole. So these are told in short: `Exchanges`
+gives the two counts of each message of a group of connections. All else that their lines would say follows from the last
+line of the connection (`core.exchange`), with the states that the table has for this path: `Exchange.lines` gives them.
 
-On paper (a JSON object a line) the attribute `origin` is called `from`, which Python keeps for itself; every other
-name is the same in both. An exchange has the `event` "exchange" there.
+On paper (a JSON object a line) the attribute `origin` is called `from`, which Python keeps for itself, and `messages` is
+called `of`; every other name is the same in both. The `event` of exchanges is "exchange".
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +22,10 @@ TIME_DIGITS: Final = 6
 """Times are written to the microsecond."""
 
 EXCHANGE: Final = "exchange"
-"""What stands in place of an event where a line is an `Exchange`; no event is called so."""
+"""What stands in place of an event where a line is of exchanges; no event is called so."""
+
+PER_EXCHANGE: Final = 3
+"""So many numbers a message has there: the connection, the bytes of the message, and those of the answer."""
 
 
 class Line(NamedTuple):
@@ -69,7 +73,7 @@ class Line(NamedTuple):
         """
         values: list[Any] = [said.get(name) for name in _KINDS]
         if tuple(map(type, values)) not in _FITTING:
-            raise ValueError(_misfit(said, _KINDS))
+            raise ValueError(_misfit(said))
         values[_HOLDS] = holds = tuple(values[_HOLDS])
         if not all(type(word) is str for word in holds):
             raise ValueError(f"'holds' must be {_KINDS['holds'][0]}, not {list(holds)!r}")
@@ -81,42 +85,32 @@ class Line(NamedTuple):
         return dict(islice(zip(_KINDS, self, strict=True), count))
 
 
-Written: TypeAlias = "Line | Exchange"
-"""What a line on paper can be."""
-
-
-class Exchange(NamedTuple):
-    """The usual message: received, answered with one write, and the answer taken whole. Seconds and bytes, as in a line."""
+class Exchanges(NamedTuple):
+    """The usual messages of a group of connections. On paper `messages` is called `of`."""
 
     t: float
-    """When all of it happened."""
-    connection: int
-    fd: int
-    since: float
-    """When the limit that ran until now last began anew."""
-    received: int
-    """What came before this message."""
-    message: int
-    """How long the message was: more than nothing."""
-    written: int
-    """What was written before the answer; the kernel had taken all of it."""
-    answer: int
-    """How long the answer was: more than nothing, and not over the high mark."""
-    low: int
-    high: int
+    """When all of them happened, in this order."""
+    messages: tuple[int, ...]
+    """Three numbers for each: the connection's, how many bytes its message had, and how many its answer."""
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> "Exchange":
-        """Make an exchange of what JSON gave; names that are not known are passed over.
+    def of(cls, said: Mapping[str, Any]) -> "Exchanges":
+        """Make it of what JSON gave; names that are not known are passed over.
 
         Raises:
             ValueError: as for `Line.of`.
 
         """
-        values = [said.get(name) for name in EXCHANGE_KINDS]
-        if tuple(map(type, values)) not in _EXCHANGE_FITTING:
-            raise ValueError(_misfit(said, EXCHANGE_KINDS))
-        return cls._make(values)
+        for name, (kind, types) in _EXCHANGES_KINDS.items():
+            if type(said.get(name)) not in types:
+                raise ValueError(_no_fit(said, name, kind))
+        messages = tuple(said["of"])
+        if not all(type(number) is int and number > 0 for number in messages):
+            wrong = next(number for number in messages if type(number) is not int or number <= 0)
+            raise ValueError(f"'of' must be a list of whole numbers over 0, not with {wrong!r} in it")
+        if not messages or len(messages) % PER_EXCHANGE:
+            raise ValueError(f"'of' must have {PER_EXCHANGE} numbers for each message, not {len(messages)} in all")
+        return cls(said["t"], messages)
 
     @property
     def event(self) -> str:
@@ -124,24 +118,40 @@ class Exchange(NamedTuple):
         return EXCHANGE
 
     def said(self) -> dict[str, Any]:
-        """Give the exchange as it is written."""
-        said = self._asdict()
-        return {name: said.pop(name) for name in ("t", "connection", "fd")} | {"event": EXCHANGE} | said
+        """Give it as it is written."""
+        return {"t": self.t, "event": EXCHANGE, "of": list(self.messages)}
 
-    def receive(self) -> Line:
-        """Give the line of the message."""
-        return self._line(_RECEIVE, since=self.since, received=self.received, taken=self.written, outbox=0)
 
-    def enqueue(self) -> Line:
-        """Give the line of the answer."""
-        return self._line(_ENQUEUE, since=self.t, received=self.received + self.message, taken=self.written, outbox=self.answer)
+Written: TypeAlias = Line | Exchanges
+"""What a line on paper can be."""
+
+
+class Exchange(NamedTuple):
+    """One usual message with all that its four lines say. Seconds and bytes, as in a line."""
+
+    t: float
+    connection: int
+    fd: int
+    since: float
+    """When the limit that ran until now last began anew."""
+    received: int
+    """What came before this message."""
+    message: int
+    taken: int
+    """What was taken before the answer, which is all that had been written."""
+    answer: int
+    low: int
+    high: int
 
     def lines(self) -> tuple[Line, Line, Line, Line]:
         """Take it apart: these are the lines of the four transitions, in their order."""
-        enqueue, taken = self.enqueue(), self.written + self.answer
-        flush = self._line(_FLUSH, since=self.t, received=enqueue.received, taken=self.written, outbox=self.answer)
-        drain = self._line(_DRAIN, since=self.t, received=enqueue.received, taken=taken, outbox=0)
-        return self.receive(), enqueue, flush, drain
+        received, taken = self.received + self.message, self.taken + self.answer
+        return (
+            self._line(_RECEIVE, since=self.since, received=self.received, taken=self.taken, outbox=0),
+            self._line(_ENQUEUE, since=self.t, received=received, taken=self.taken, outbox=self.answer),
+            self._line(_FLUSH, since=self.t, received=received, taken=self.taken, outbox=self.answer),
+            self._line(DRAIN, since=self.t, received=received, taken=taken, outbox=0),
+        )
 
     def _line(self, arrow: "_Arrow", *, since: float, received: int, taken: int, outbox: int) -> Line:
         return Line(
@@ -162,17 +172,17 @@ def _arrow(event: Event, origin: State, state: State) -> _Arrow:
 _RECEIVE: Final = _arrow(Event.RECEIVE, USUAL, USUAL)
 _ENQUEUE: Final = _arrow(Event.ENQUEUE, USUAL, REPLIED)
 _FLUSH: Final = _arrow(Event.FLUSH, REPLIED, OFFERED)
-_DRAIN: Final = _arrow(Event.DRAIN, OFFERED, TAKEN)
+DRAIN: Final = _arrow(Event.DRAIN, OFFERED, TAKEN)
 
 
 def read(said: Mapping[str, Any]) -> Written:
-    """Make of what JSON gave a line or an exchange.
+    """Make of what JSON gave a line, or the exchanges of a group.
 
     Raises:
         ValueError: as for `Line.of`.
 
     """
-    return Exchange.of(said) if said.get("event") == EXCHANGE else Line.of(said)
+    return Exchanges.of(said) if said.get("event") == EXCHANGE else Line.of(said)
 
 
 NAMES: Final = {attribute: "from" if attribute == "origin" else attribute for attribute in Line._fields}
@@ -190,19 +200,17 @@ _TYPES: Final[Mapping[Any, tuple[str, tuple[type, ...]]]] = {
     float | None: ("a number or null", (float, int, NoneType)),
 }
 _KINDS: Final = {NAMES[attribute]: _TYPES[hint] for attribute, hint in get_type_hints(Line).items()}
-EXCHANGE_KINDS: Final = {name: _TYPES[hint] for name, hint in get_type_hints(Exchange).items()}
+_EXCHANGES_KINDS: Final = {"t": _TYPES[float], "of": ("a list of whole numbers", (list, tuple))}
 _HOLDS: Final = Line._fields.index("holds")
 _TO_HIGH, _TO_ERROR = (Line._fields.index(last) + 1 for last in ("high", "error"))
+_FITTING: Final[Collection[tuple[type, ...]]] = frozenset(product(*(types for _, types in _KINDS.values())))
+"""The types that the values may have: some two hundred; exactly, since True is no number."""
 
 
-def _fitting(kinds: Mapping[str, tuple[str, tuple[type, ...]]]) -> Collection[tuple[type, ...]]:
-    return frozenset(product(*(types for _, types in kinds.values())))  # some two hundred; exactly: True is no number
+def _misfit(said: Mapping[str, Any]) -> str:
+    name = next(name for name, (_, types) in _KINDS.items() if type(said.get(name)) not in types)
+    return _no_fit(said, name, _KINDS[name][0])
 
 
-_FITTING: Final = _fitting(_KINDS)
-_EXCHANGE_FITTING: Final = _fitting(EXCHANGE_KINDS)
-
-
-def _misfit(said: Mapping[str, Any], kinds: Mapping[str, tuple[str, tuple[type, ...]]]) -> str:
-    name = next(name for name, (_, types) in kinds.items() if type(said.get(name)) not in types)
-    return f"{name!r} must be {kinds[name][0]}, not {said[name]!r}" if name in said else f"{name!r} is missing"
+def _no_fit(said: Mapping[str, Any], name: str, kind: str) -> str:
+    return f"{name!r} must be {kind}, not {said[name]!r}" if name in said else f"{name!r} is missing"

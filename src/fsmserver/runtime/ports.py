@@ -140,7 +140,7 @@ class Teller(Protocol):
     """When they were answered with one write and the kernel took it whole: the connection's number, their bytes, the answer's."""
 
     def tell(self) -> None:
-        """The group is over, or there was no answer: say what there is to say."""
+        """Say what there is to say: the group is over, or there was no answer. All exchanges were at the loop's `now_s`."""
 
 
 class Waker(Protocol):

@@ -4,28 +4,26 @@ A line has the time, the connection's number and descriptor, the event and the t
 the holds, the interest, the deadline, and the byte counts that must add up (`written` = `taken` + `outbox` + `discarded`).
 `core.line` says it name by name. Where no trace is asked for, no connection has an observer, and nothing is paid.
 
-Most lines would be of the usual message, four for each: so that is one line, an `Exchange`. The loop tells a watcher that
-has the methods for it (`Trace`) of these connections in two calls where it tells others of four transitions:
-
-1. `received(link)`, when bytes were read, before anything of the machine has changed;
-2. `exchanged(link)`, when the protocol answered with one write and the kernel took it whole.
-
-Between the two, the line is pending. If it comes otherwise, the lines that it would have been come instead, and
-nothing is lost: they are written before the next transition of whichever connection, or by `unanswered()`.
+Most lines would be of the usual message, four for each: so the messages of a group of connections are one line,
+`Exchanges`, with what their lines cannot be told without. The loop keeps a watcher that is a `ports.Teller` (`Trace`) told
+of them without calls: what was delivered is `pending`, until it is one of the `exchanges`. If it comes otherwise, the
+lines that it would have been come instead, before the next transition of whichever connection, or when the loop calls
+`tell`. So the order of lines is that of events, and nothing is lost.
 """
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from fsmserver.core.connection import REPLIED, ConnectionFSM
 from fsmserver.core.errors import DeadlinePassed
-from fsmserver.core.line import EXCHANGE, TIME_DIGITS, Exchange, Line
+from fsmserver.core.line import EXCHANGE, PER_EXCHANGE, TIME_DIGITS, Exchange, Line
 from fsmserver.core.states import Event, State
 from fsmserver.core.table import ALL_HOLDS
 
 if TYPE_CHECKING:
     from fsmserver.runtime.link import Link
+    from fsmserver.runtime.scheduler import Scheduler
 
 HELD: Final = tuple(holds.words for holds in ALL_HOLDS)
 """The words of the holds, by their bits."""
@@ -73,28 +71,43 @@ def _to_json(said: dict[str, Any]) -> str:
     return json.dumps(said, separators=(",", ":"))
 
 
-MOST_TIMES: Final = 4096
-"""So many texts of times are kept. Most are asked for again: a time is shared by a group of connections, and is `since` in their next."""
+EXCHANGES: Final = f'{{"t":%.{TIME_DIGITS}f,"event":"{EXCHANGE}","of":%s}}\n'
+"""The line of a group's usual messages. What Python writes for a list of numbers is JSON."""
+
+
+class Writable(Protocol):
+    """A text file, as far as it is needed."""
+
+    def write(self, text: str, /) -> object:
+        """Take whole lines, one or more."""
 
 
 class Trace:
-    """Writes each transition to a text file, a line each, and the four of a usual message as one. The file stays the caller's to close.
+    """Writes each transition of a scheduler to a text file, a line each, and usual messages in short. The file stays the caller's to close.
 
     Of two lines of the same transition only the numbers differ. So each transition's line is made once, by `describe` and
     `json`, as a pattern that the numbers are put into: a fraction of what making it anew costs.
     """
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: "Writable") -> None:
         """Write to `file`."""
         self._write = file.write
         self._patterns: dict[tuple[str, str, str, int], str] = {}
-        self._times: dict[float, str] = {}
+        self._scheduler: Scheduler | None = None
+        self._half_told: tuple[Link, Exchange] | None = None
         self.pending: tuple[Link, float, float, int] | None = None
         self.exchanges: list[int] = []
 
     def __call__(self, link: "Link", fsm: ConnectionFSM, origin: State, event: Event) -> None:
-        """Write one line, after what is pending."""
-        self.tell()
+        """Write one line, after what was before it."""
+        if self.exchanges:
+            self._write_exchanges()
+        if self.pending is not None:
+            pending = self.pending[0]
+            self._write_pending(replied=(origin if link is pending else pending.fsm.state) is REPLIED)
+        if self._half_told is not None and self._half_told[0] is link:
+            self._half_told = None  # it goes on line by line
+        self._scheduler = link.scheduler
         state, holds = fsm.state, fsm._holds  # noqa: SLF001 - the bits: the set costs as much as the rest of the line
         if state is State.CLOSED:
             self._write(_to_json(transition(link, fsm, origin, event)) + "\n")
@@ -113,29 +126,62 @@ class Trace:
             )
         )  # fmt: skip
 
-    def tell(self):
+    # The usual message.
+
+    def tell(self) -> None:
+        """Write what was exchanged, and what is pending: it is not answered, or not as usual."""
         if self.exchanges:
-            self._write('{"t":%.6f,"event":"exchange","of":%s}\n' % (0.0, self.exchanges))
-            self.exchanges = []
+            self._write_exchanges()
         if self.pending is not None:
-            self.pending = None
+            self._write_pending(replied=self.pending[0].fsm.state is REPLIED)
 
-    def _write_line(self, line: Line) -> None:
-        """Write a line in which nothing is held."""
-        key = (line.event, line.origin, line.to, 0)
-        pattern = self._patterns.get(key)
-        if pattern is None:
-            pattern = self._patterns[key] = _pattern(line)
-        self._write(
-            pattern
-            % (
-                line.t, line.connection, line.fd, line.since, line.received, line.written, line.taken, line.outbox, line.discarded,
-                line.low, line.high,
-            )
+    def _write_exchanges(self) -> None:
+        scheduler, exchanges = self._scheduler, self.exchanges
+        assert scheduler is not None, "what exchanges messages was opened, which has a line"
+        self.exchanges = []
+        if self._half_told is not None:
+            exchanges = self._rest_of(self._half_told[1], exchanges)
+            self._half_told = None
+        if exchanges:
+            self._write(EXCHANGES % (scheduler.now_s, exchanges))
+
+    def _rest_of(self, told: Exchange, exchanges: list[int]) -> list[int]:
+        """Write the last two lines of what is told by half, if it was exchanged after all: as the first. Give the others."""
+        if exchanges[0] != told.connection:
+            return exchanges
+        self._write_lines(told.lines()[2:])
+        return exchanges[PER_EXCHANGE:]
+
+    def _write_pending(self, *, replied: bool) -> None:
+        """Write that bytes came and, if they were answered the short way, that."""
+        assert self.pending is not None, "asked for where something is pending"
+        link, t_s, since_s, message_bytes = self.pending
+        self.pending = None
+        fsm = link.fsm
+        outbox, (low_bytes, high_bytes) = fsm.outbox, fsm.marks
+        answer_bytes = outbox.discarded_bytes if outbox.front is None else len(outbox.front)  # lost with the connection, where it is
+        begun = Exchange(
+            t_s, link.number, link.fd, since_s, fsm.received_bytes - message_bytes, message_bytes, outbox.taken_bytes, answer_bytes,
+            low_bytes, high_bytes,
         )  # fmt: skip
+        if replied:
+            self._half_told = link, begun
+            self._write_lines(begun.lines()[:2])
+        else:
+            fsm.tell_all()
+            self._write_lines(begun.lines()[:1])
 
-    def _time(self, time_s: float) -> str:
-        if len(self._times) >= MOST_TIMES:
-            self._times.clear()
-        text = self._times[time_s] = f"{time_s:.{TIME_DIGITS}f}"
-        return text
+    def _write_lines(self, lines: Iterable[Line]) -> None:
+        """Write lines in which nothing is held."""
+        for line in lines:
+            key = (line.event, line.origin, line.to, 0)
+            pattern = self._patterns.get(key)
+            if pattern is None:
+                pattern = self._patterns[key] = _pattern(line)
+            self._write(
+                pattern
+                % (
+                    line.t, line.connection, line.fd, line.since, line.received, line.written, line.taken, line.outbox, line.discarded,
+                    line.low, line.high,
+                )
+            )  # fmt: skip
