@@ -350,7 +350,8 @@ class Code:
         owned, served, masked, armed = [], [], [], []
         for fd in range(world.first_fd, world.first_fd + len(self._numbers)):
             link = scheduler.links.get(fd)
-            assert scheduler._sources.get(fd) is link, f"_sources and links do not agree on {fd}"  # noqa: SLF001
+            for who, *_ in scheduler.ways[fd : fd + 1]:
+                assert who is None or who is link, f"ways and links do not agree on {fd}"
             owned.append(owners.get(id(sockets[fd].stream), STRANGER) if fd in sockets else 0)
             sock: Any = None if link is None else link.sock
             served.append(0 if sock is None else owners.get(id(sock.stream), STRANGER))
@@ -469,6 +470,7 @@ class Code:
     def _transport(self, world: System, number: int) -> Transport:
         link = world.link(world.peers[number])
         assert link is not None, "the application has those that are served"
+        assert link.transport is not None, "only what is buried has none"
         return link.transport
 
     def _Pause(self, world: System, number: int) -> None:  # noqa: N802

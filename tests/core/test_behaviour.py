@@ -408,7 +408,7 @@ def ease_too_early(fsm: ConnectionFSM) -> bool:
     return True
 
 
-DISCARD, DUE, SENT, HOLD = Outbox.discard, ConnectionFSM.due, ConnectionFSM.sent, ConnectionFSM._hold
+DISCARD, DUE, SENT, HOLD = Outbox.discard, ConnectionFSM.due, ConnectionFSM.sent, ConnectionFSM._change_holds
 
 
 def count_a_lost_byte_as_sent(outbox: Outbox) -> int:
@@ -433,8 +433,8 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "lets nothing that is taken renew a limit": replacing(
         ConnectionFSM, "sent", lambda fsm, count_bytes, now_s=0.0: SENT(fsm, count_bytes, fsm.since_s)
     ),
-    "does not hold eof": replacing(ConnectionFSM, "_hold", lambda fsm, hold, now_s: HOLD(fsm, hold & ~Hold.EOF, now_s)),
-    "does not finish": replacing(ConnectionFSM, "_finish_if_nothing_is_owed", lambda fsm: None),
+    "does not hold eof": replacing(ConnectionFSM, "_change_holds", lambda fsm, holds, now_s: HOLD(fsm, holds & ~Hold.EOF, now_s)),
+    "does not finish": replacing(ConnectionFSM, "_finish", lambda fsm: None),
     "expires too early": replacing(ConnectionFSM, "due", half_due),
     "expires by another limit": replacing(ConnectionFSM, "due", lambda fsm: ("idle_s", DUE(fsm)[1])),
     "watches for what it should not": replacing(ConnectionFSM, "interest", Interest.READ),

@@ -829,4 +829,4 @@ def test_a_protocol_set_after_the_end_leaves_the_newcomer_of_the_same_descriptor
     assert newcomer.link is not None
     assert newcomer.link.fd == fd
     protocol.transport.set_protocol(Recorder())
-    assert world.scheduler.usual[fd] is newcomer.link
+    assert world.scheduler.ways[fd][0] is newcomer.link

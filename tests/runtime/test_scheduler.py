@@ -672,7 +672,7 @@ def test_there_is_one_place_for_each_descriptor_up_to_the_highest_that_is_watche
     world = make_world()
     for _ in range(3):
         sock, _ = world.connect()
-        assert len(world.scheduler.usual) == sock.fd + 1
+        assert len(world.scheduler.ways) == sock.fd + 1
     assert_no_leaks(world)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from fsmserver.core.limits import Limits
 from fsmserver.core.states import State
+from fsmserver.runtime.link import NOBODY
 from tests.fakes import HOME, PEER, Recorder, World, assert_no_leaks, make_world
 
 SMALL = Limits(outbox_high_bytes=100, outbox_low_bytes=20, outbox_cap_bytes=1000)
@@ -145,7 +146,7 @@ def test_the_ends_are_named(world: World) -> None:
     assert transport.get_extra_info("peername") == PEER
     assert transport.get_extra_info("sockname") == HOME
     assert transport.get_extra_info("socket") is sock
-    assert world.scheduler.usual[sock.fd] is None, "whoever has the socket may close it: no more by the bare descriptor"
+    assert world.scheduler.ways[sock.fd] is NOBODY, "whoever has the socket may close it: no more by the bare descriptor"
     assert transport.get_extra_info("cipher") is None
     assert transport.get_extra_info("cipher", "none") == "none"
     transport.abort()

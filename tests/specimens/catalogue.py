@@ -221,14 +221,14 @@ def _(original: Any) -> Any:
     "admit",
 )
 def _(original: Any) -> Any:
-    def admit(self: Scheduler, sock: Any, peername: Any, factory: Callable[[], object]) -> Link | None:
+    def admit(self: Scheduler, sock: Any, peername: Any, factory: Callable[[], object], *prepared: bool) -> Link | None:
         if self._handshake is not None:
-            return original(self, sock, peername, factory)  # type: ignore[no-any-return]
+            return original(self, sock, peername, factory, *prepared)  # type: ignore[no-any-return]
         try:
             protocol = factory()
         except Exception:
             return None
-        return original(self, sock, peername, lambda: protocol)  # type: ignore[no-any-return]
+        return original(self, sock, peername, lambda: protocol, *prepared)  # type: ignore[no-any-return]
 
     return admit
 
@@ -238,14 +238,13 @@ def _(original: Any) -> Any:
     "ninenines/ranch#36",
     "Over the connection limit the newcomer is accepted and forgotten, but not closed.",
     Listener,
-    "_welcome",
+    "_turn_away",
 )
-def _(original: Any) -> Any:
-    def welcome(self: Listener, sock: Any, peername: Any) -> None:
-        if self.scheduler.room:
-            original(self, sock, peername)
+def _(original: Any) -> Any:  # noqa: ARG001 - it does nothing of it
+    def turn_away(self: Listener, sock: Any) -> None:
+        pass
 
-    return welcome
+    return turn_away
 
 
 @specimen(
@@ -253,7 +252,7 @@ def _(original: Any) -> Any:
     "CVE-2024-49769",
     "A peer that resets before it is accepted makes setsockopt fail, and the accepted socket stays open.",
     Scheduler,
-    "_prepare",
+    "prepare",
 )
 def _(original: Any) -> Any:
     def prepare(self: Scheduler, sock: Any, peername: Any) -> None:
@@ -274,14 +273,15 @@ def _(original: Any) -> Any:
     "Pylons/waitress#418",
     "After the peer's FIN the socket goes on being watched for reading, and is readable for ever.",
     ConnectionFSM,
-    "_hold",
+    "eof",
 )
 def _(original: Any) -> Any:
-    def hold(self: ConnectionFSM, hold: int, now_s: float) -> None:
-        if hold != Hold.EOF:
-            original(self, hold, now_s)
+    def eof(self: ConnectionFSM, now_s: float = 0.0, half_open: bool = False) -> None:
+        original(self, now_s, half_open)
+        if not self.closed:
+            self._holds &= ~Hold.EOF
 
-    return hold
+    return eof
 
 
 @specimen(
@@ -593,15 +593,15 @@ def _(original: Any) -> Any:
     "fast paths for writing in hand-written loops",
     "A reply is sent at once although earlier ones still wait, and takes their place.",
     Link,
-    "_choose_way",
+    "choose_way",
 )
 def _(original: Any) -> Any:
     def choose_way(self: Link) -> None:
-        usual = self.scheduler.usual
-        was_short = usual[self.fd] is self and not self.fsm.closing
+        ways = self.scheduler.ways
+        before = ways[self.fd]
         original(self)
-        if was_short:
-            usual[self.fd] = self
+        if before[0] is self and not self.fsm.closing:
+            ways[self.fd] = before
 
     return choose_way
 
@@ -631,11 +631,11 @@ def _(original: Any) -> Any:
     "eof",
 )
 def _(original: Any) -> Any:
-    def eof(self: ConnectionFSM, now_s: float = 0.0, *, half_open: bool = False) -> None:
+    def eof(self: ConnectionFSM, now_s: float = 0.0, half_open: bool = False) -> None:
         if self.outbox.size_bytes:
             self.reset()
         else:
-            original(self, now_s, half_open=half_open)
+            original(self, now_s, half_open)
 
     return eof
 
@@ -930,13 +930,13 @@ def _(original: Any) -> Any:
     "Pylons/waitress's connection_limit",
     "A listener that should refuse newcomers while it is full takes them in.",
     Listener,
-    "_welcome",
+    "_turn_away",
 )
 def _(original: Any) -> Any:
-    def welcome(self: Listener, sock: Any, peername: Any) -> None:
-        self.scheduler.admit(sock, peername, self.protocol_factory)
+    def turn_away(self: Listener, sock: Any) -> None:
+        self.scheduler.admit(sock, sock.getpeername(), self.protocol_factory)
 
-    return welcome
+    return turn_away
 
 
 @specimen(

@@ -112,7 +112,7 @@ def test_the_code_that_is_explored_goes_the_loop_s_short_way() -> None:
     for operation in (("Connect", 1), ("Round", 0), ("Send", 1)):
         code.apply(world, operation)
     (link,) = world.scheduler.links.values()
-    assert world.scheduler.usual[link.fd] is link
+    assert world.scheduler.ways[link.fd][0] is link
     assert link.fsm.usual_bytes > 0
 
 

@@ -371,11 +371,12 @@ def ignores_backpressure(_: object) -> object:
 
 
 def keeps_reading_after_the_end(original: Callable[..., None]) -> Callable[..., None]:
-    def hold(self: ConnectionFSM, hold: int, now_s: float) -> None:
-        if hold != Hold.EOF:
-            original(self, hold, now_s)
+    def eof(self: ConnectionFSM, now_s: float, half_open: bool) -> None:
+        original(self, now_s, half_open)
+        if not self.closed:
+            self._holds &= ~Hold.EOF
 
-    return hold
+    return eof
 
 
 def goes_on_being_watched(original: Callable[[Listener, OSError], bool]) -> Callable[[Listener, OSError], bool]:
@@ -391,7 +392,7 @@ def is_never_relieved(_: object) -> object:
     [
         ("one connection", (Link, "_adapt", registers_output_for_ever), "invariant 2: #1 192.0.2.1:40001 is registered for 3", 9),
         ("one connection", (ConnectionFSM, "_press", ignores_backpressure), "invariant 5: the outbox of #1", 8),
-        ("one connection", (ConnectionFSM, "_hold", keeps_reading_after_the_end), "invariant 8: #1 192.0.2.1:40001 has failed", 8),
+        ("one connection", (ConnectionFSM, "eof", keeps_reading_after_the_end), "invariant 8: #1 192.0.2.1:40001 has failed", 8),
         ("room for one of two", (Listener, "_goes_on_after", goes_on_being_watched), "the loop spins", 2),
         ("room for one of two", (Listener, "relieve", is_never_relieved), "the peers leave, and something is left for ever", 1),
     ],

@@ -207,6 +207,8 @@ class Scheduler:
             events = wait(wait_s, most_events)
             self.now_s = now_s = clock()
             if on_round is not None:
+                self.counts.rounds += rounds
+                rounds = 0
                 self._show(events)
             for group in self._groups(events) if len(events) > 1 else (events,):
                 for fd, readiness in group:

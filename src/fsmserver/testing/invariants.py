@@ -242,14 +242,14 @@ def check_sets(world: World, reading: set[int], writing: set[int]) -> None:
 
     """
     scheduler, poller = world.scheduler, world.scheduler.poller
-    sources = scheduler._sources  # noqa: SLF001 - a token left behind is what is looked for
+    tokens = scheduler.links.keys() | scheduler._sources.keys()  # noqa: SLF001 - one left behind is what is looked for
     if poller.inputs != reading:
         raise InvariantViolated(2, f"inputs are {sorted(poller.inputs)}, and {sorted(reading)} want to be read")
     if poller.outputs != writing:
         raise InvariantViolated(2, f"outputs are {sorted(poller.outputs)}, and {sorted(writing)} want to be written")
     known = len(scheduler.links) + len(scheduler.listeners) + 1
-    if len(sources) != known:
-        raise InvariantViolated(3, f"{len(sources)} tokens for {known} sources")
+    if len(tokens) != known:
+        raise InvariantViolated(3, f"{len(tokens)} tokens for {known} sources")
     registered = world.kernels_own
     if registered is None:
         return
@@ -257,7 +257,7 @@ def check_sets(world: World, reading: set[int], writing: set[int]) -> None:
     usual.update(dict.fromkeys(reading, READ_MASK))
     if writing:
         usual.update(dict.fromkeys(reading & writing, READ_MASK | WRITE_MASK))
-    if registered == usual and usual.keys() == sources.keys():
+    if registered == usual and usual.keys() == tokens:
         return
     for fd, mask in registered.items():
         if (mask & IN > 0) != (fd in reading) or (mask & OUT > 0) != (fd in writing):
@@ -265,8 +265,8 @@ def check_sets(world: World, reading: set[int], writing: set[int]) -> None:
     watched = registered.keys()
     if not (watched >= reading and watched >= writing):
         raise InvariantViolated(2, f"the kernel does not watch {sorted((reading | writing) - watched)}")
-    if not watched <= sources.keys():
-        raise InvariantViolated(2, f"the kernel still watches {sorted(watched - sources.keys())}, which nobody has")
+    if not watched <= tokens:
+        raise InvariantViolated(2, f"the kernel still watches {sorted(watched - tokens)}, which nobody has")
 
 
 def check_closed(world: World, peer: Peer) -> None:
