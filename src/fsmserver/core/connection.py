@@ -80,8 +80,8 @@ class ConnectionFSM:
     """
 
     __slots__ = (
-        "_born_s", "_exchanges", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_leaving", "_low_bytes", "_observer", "_watched",
-        "close_reason", "limits", "lingered_bytes", "outbox", "received_bytes", "since_s", "state", "turn_bytes", "usual_bytes",
+        "_born_s", "_exchanges", "_fin_sent", "_finisher", "_high_bytes", "_holds", "_leaving", "_low_bytes", "_observer", "_told_marks",
+        "_watched", "close_reason", "limits", "lingered_bytes", "outbox", "received_bytes", "since_s", "state", "turn_bytes", "usual_bytes",
     )  # fmt: skip
 
     _hooks: ClassVar[Mapping[str, Hook]] = {}
@@ -111,6 +111,7 @@ class ConnectionFSM:
         self._leaving = False
         self._observer: Observer | None = None
         self._exchanges = False
+        self._told_marks: tuple[int, int] | None = None  # the former ones, until the new ones are told
         self._watched = watched = self._changed or bool(self._hooks)
         self.turn_bytes = 0
         self.usual_bytes = 0 if watched else limits.outbox_high_bytes  # which is no more than the cap
@@ -142,7 +143,8 @@ class ConnectionFSM:
             self.close_reason = CloseReason(who or DEFAULT_WHO[event], origin, event, error, lost_bytes)
         if self._observer is not None:
             self._observer(self, origin, event)
-            if self._exchanges:  # the count of what was received is in the next line only
+            if self._exchanges:  # the count of what was received is told with the next event
+                self._told_marks = None
                 self._choose_way(short=event is not Event.RECEIVE and self.state is not CLOSED)
         if self._hooks:
             self._run_hook(f"on_enter_{destination}")
@@ -345,8 +347,10 @@ class ConnectionFSM:
         """
         if not 0 <= low_bytes <= high_bytes:
             raise LimitError("low_bytes", low_bytes, f"between 0 and high_bytes, {high_bytes}")
+        if self._exchanges:
+            self._told_marks = self.told_marks
         self._high_bytes, self._low_bytes = high_bytes, low_bytes
-        self._choose_way(short=not self._watched)  # and where there is one who watches, the next line tells them
+        self._choose_way(short=not self._watched)  # and where there is one who watches, the next event tells them
         return self.outbox.size_bytes > high_bytes and self._press()
 
     def _press(self) -> bool:
@@ -358,6 +362,11 @@ class ConnectionFSM:
     def marks(self) -> tuple[int, int]:
         """The low and the high watermark, in bytes."""
         return self._low_bytes, self._high_bytes
+
+    @property
+    def told_marks(self) -> tuple[int, int]:
+        """The marks that were in force at the last event that an observer of exchanges was told of, the low one first."""
+        return self._told_marks or self.marks
 
     # Sending.
 

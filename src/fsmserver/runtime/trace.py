@@ -158,7 +158,7 @@ class Trace:
         link, t_s, since_s, message_bytes = self.pending
         self.pending = None
         fsm = link.fsm
-        outbox, (low_bytes, high_bytes) = fsm.outbox, fsm.marks
+        outbox, (low_bytes, high_bytes) = fsm.outbox, fsm.told_marks
         answer_bytes = outbox.discarded_bytes if outbox.front is None else len(outbox.front)  # lost with the connection, where it is
         begun = Exchange(
             t_s, link.number, link.fd, since_s, fsm.received_bytes - message_bytes, message_bytes, outbox.taken_bytes, answer_bytes,
