@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from fsmserver.core.limits import Limits
 from fsmserver.core.states import Hold, ListenerState
 from fsmserver.runtime.journal import Journal
+from fsmserver.runtime.link import NOBODY
 from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import make_poller
 from fsmserver.runtime.ports import READABLE, WRITABLE
@@ -350,8 +351,8 @@ class Code:
         owned, served, masked, armed = [], [], [], []
         for fd in range(world.first_fd, world.first_fd + len(self._numbers)):
             link = scheduler.links.get(fd)
-            for who, *_ in scheduler.ways[fd : fd + 1]:
-                assert who is None or who is link, f"ways and links do not agree on {fd}"
+            for way in scheduler.ways[fd : fd + 1]:
+                assert way is NOBODY or way[0] is link, f"ways and links do not agree on {fd}"
             owned.append(owners.get(id(sockets[fd].stream), STRANGER) if fd in sockets else 0)
             sock: Any = None if link is None else link.sock
             served.append(0 if sock is None else owners.get(id(sock.stream), STRANGER))

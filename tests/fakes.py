@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from fsmserver.core.limits import DEFAULT, Limits
 from fsmserver.core.states import Interest, State
+from fsmserver.runtime.link import NOBODY
 from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import POLL_MASKS
 from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, MOST_EVENTS, READABLE, WRITABLE, Address
@@ -638,8 +639,8 @@ def _assert_sets(world: World) -> None:
     assert all(not poller.registered[fd] for fd in poller.muted), "2: only what wants nothing is muted"
     assert all(fd == link.fd for fd, link in scheduler.links.items()), "the descriptor belongs to another source"
     assert set(scheduler._sources) | set(scheduler.links) == known, "3: a token is left of something closed"
-    for fd, (link, *_) in enumerate(scheduler.ways):
-        assert link is None or scheduler.links.get(fd) is link, "3: a way is left of something closed"
+    for fd, way in enumerate(scheduler.ways):
+        assert way is NOBODY or scheduler.links.get(fd) is way[0], "3: a way is left of something closed"
 
 
 def _assert_descriptors(world: World) -> None:

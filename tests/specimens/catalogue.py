@@ -77,7 +77,7 @@ def specimen(name: str, reported: str, about: str, owner: Any, attribute: str, *
         owners = owner if isinstance(owner, tuple) else (owner,)
         places = [(each, attribute, patch) for each in owners]
         if not short_way:
-            places.append((Link, "_choose_way", lambda _: _stay_off_the_short_way))
+            places.append((Link, "choose_way", lambda _: _stay_off_the_short_way))
         CATALOGUE[name] = Specimen(name, reported, about, tuple(places))
         return patch
 
@@ -240,7 +240,7 @@ def _(original: Any) -> Any:
     Listener,
     "_turn_away",
 )
-def _(original: Any) -> Any:  # noqa: ARG001 - it does nothing of it
+def _(original: Any) -> Any:
     def turn_away(self: Listener, sock: Any) -> None:
         pass
 
@@ -324,14 +324,14 @@ def _(original: Any) -> Any:
     "serves only the first",
     "tornadoweb/tornado#2110",
     "Of all that is ready only the first is served in a round; beside a busy connection the others wait for ever.",
-    POLLERS,
-    "wait",
+    Scheduler,
+    "_groups",
 )
 def _(original: Any) -> Any:
-    def wait(self: Any, timeout_s: float, /) -> Sequence[tuple[int, int]]:
-        return sorted(original(self, timeout_s))[:1]
+    def groups(self: Scheduler, events: Sequence[tuple[int, int]]) -> Sequence[Sequence[tuple[int, int]]]:
+        return original(self, sorted(events)[:1])  # type: ignore[no-any-return]
 
-    return wait
+    return groups
 
 
 @specimen(
@@ -808,7 +808,7 @@ def _(original: Any) -> Any:
 )
 def _(original: Any) -> Any:
     def arm(self: Deadlines, dated: Any, when_s: float) -> None:
-        if dated.fsm.state is not State.ACCEPTED or dated.armed_tick != NEVER_TICK:
+        if dated.fsm.received_bytes or dated.armed_tick != NEVER_TICK:
             original(self, dated, when_s)
 
     return arm
