@@ -7,11 +7,12 @@ import json
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from fsmserver.core.behaviour import Behaviour
 from fsmserver.core.exchange import apart
 from fsmserver.core.line import Line, Written, read
+from fsmserver.runtime.scheduler import TIMED_EVENTS
 from fsmserver.runtime.trace import Trace, describe
 from tests.fakes import make_world
 from tests.properties.test_short_way import ANSWERS, SMALL, ShortWayAgainstMethods
@@ -34,6 +35,11 @@ class TraceAgainstLines(ShortWayAgainstMethods):
     def note(self, link: Link, fsm: ConnectionFSM, origin: State, event: Event) -> None:
         self.watched += 1
         self.lines.append(describe(link, fsm, origin, event))
+
+    @initialize(count=st.sampled_from([1, TIMED_EVENTS + 1]))
+    def begin(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.connect()
 
     @rule(count=st.integers(1, 3), size_bytes=st.integers(1, 5), script=st.lists(st.sampled_from(ANSWERS), max_size=3))
     def all_talk(self, count: int, size_bytes: int, script: list[str]) -> None:
