@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fsmserver.core.line import NAMES, OPTIONAL, Line
+from fsmserver.core.line import NAMES, OPTIONAL, Exchanges, Line, read
 
 SAID: dict[str, Any] = {
     "t": 2.5, "connection": 1, "fd": 7, "event": "open", "from": "accepted", "to": "reading", "holds": [], "interest": "read",
@@ -59,3 +59,49 @@ def test_a_line_is_written_as_it_was_read(more: dict[str, Any]) -> None:
     said = {**SAID, **more}
     assert {**Line.of(said).said(), "holds": []} == said
     assert list(Line.of(said).said()) == list(said)
+
+
+# Exchanges.
+
+GROUP: dict[str, Any] = {"t": 2.5, "event": "exchange", "of": [7, 64, 65, 8, 66, 67]}
+
+
+def test_exchanges_are_read_and_written_as_they_were_read() -> None:
+    group = read(GROUP)
+    assert group == Exchanges(2.5, (7, 64, 65, 8, 66, 67))
+    assert group.event == "exchange"
+    assert group.said() == GROUP
+    assert list(group.said()) == list(GROUP)
+
+
+def test_what_has_another_event_is_a_line() -> None:
+    assert read(SAID) == Line.of(SAID)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"t": "2"}, "'t' must be a number, not '2'"),
+        ({"t": None}, "'t' must be a number, not None"),
+        ({"of": "7"}, "'of' must be a list of whole numbers, not '7'"),
+        ({"of": 7}, "'of' must be a list of whole numbers, not 7"),
+        ({"of": []}, "'of' must have 3 numbers for each message, not 0 in all"),
+        ({"of": [7, 64]}, "'of' must have 3 numbers for each message, not 2 in all"),
+        ({"of": [7, 64, 65, 8]}, "'of' must have 3 numbers for each message, not 4 in all"),
+        ({"of": [7, 0, 65]}, "'of' must be a list of whole numbers over 0, not with 0 in it"),
+        ({"of": [7, 64, -1]}, "'of' must be a list of whole numbers over 0, not with -1 in it"),
+        ({"of": [7, 64, 65.0]}, "'of' must be a list of whole numbers over 0, not with 65.0 in it"),
+        ({"of": [True, 64, 65]}, "'of' must be a list of whole numbers over 0, not with True in it"),
+        ({"of": [[7, 64, 65]]}, "'of' must be a list of whole numbers over 0, not with [7, 64, 65] in it"),
+    ],
+)
+def test_what_is_wrong_with_exchanges_is_named(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        read({**GROUP, **change})
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("name", ["t", "of"])
+def test_what_is_missing_of_exchanges_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^'{name}' is missing$"):
+        read({each: value for each, value in GROUP.items() if each != name})
