@@ -3,6 +3,7 @@
     python -m specs.trace_to_tla TRACE.jsonl...          judge each; exit code 1 if one is not a behaviour
     python -m specs.trace_to_tla --module TRACE.jsonl    print the module TraceData, and judge nothing
 
+Exchanges are taken apart first, so what is numbered are transitions, which are the lines where no line stands for several.
 This is slow and for short traces (a few hundred lines): `python -m fsmserver check` does the same for long ones. It is here so
 that there are two checkers, which are written apart, share the table alone and are fed the same traces by a test.
 

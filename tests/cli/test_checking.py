@@ -47,7 +47,9 @@ def test_a_behaviour_is_counted_and_the_exit_code_is_0(tmp_path: Path, capsys: p
     path = write(tmp_path / "good.jsonl", lines)
     assert check_traces([path]) == 0
     count = len({line["connection"] for line in lines})
-    assert capsys.readouterr().out.startswith(f"{path}: a behaviour of the machine: {len(lines)} lines, {count} connections, at most ")
+    assert capsys.readouterr().out.startswith(
+        f"{path}: a behaviour of the machine: {len(lines)} lines, {len(lines)} transitions, {count} connections, at most "
+    )
 
 
 @pytest.mark.usefixtures("reading")
@@ -167,6 +169,51 @@ def test_both_ways_of_reading_give_the_same_lines() -> None:
         assert [getattr(fast, name) for name in Line._fields] == list(plain)
 
 
+OPENED = json.dumps(plain_trace(7)[0] | {"connection": 1, "since": 1.0, "t": 1.0}).encode()
+
+
+@pytest.mark.usefixtures("reading")
+def test_exchanges_are_read_and_counted_as_the_lines_that_they_stand_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, line in (
+        ("written", b'{"t":2.5,"event":"exchange","of":[1, 5, 7, 1, 6, 8]}'),
+        ("loose", b'{"of": [1,5,7,1,6,8], "event": "exchange", "t": 2.5}'),
+    ):
+        path = tmp_path / name
+        path.write_bytes(OPENED + b"\n" + line + b"\n")
+        assert check_traces([str(path)], whole=False) == 0
+        assert capsys.readouterr().out == f"{path}: a behaviour of the machine: 2 lines, 9 transitions, 1 connections, at most 1 at once\n"
+
+
+@pytest.mark.usefixtures("reading")
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (b'{"t":2.5,"event":"exchange"}', "'of' is missing"),
+        (b'{"t":2.5,"event":"exchange","of":[]}', "'of' must have 3 numbers for each message, not 0 in all"),
+        (b'{"t":2.5,"event":"exchange","of":[1,5]}', "'of' must have 3 numbers for each message, not 2 in all"),
+        (b'{"t":2.5,"event":"exchange","of":[1,5,0]}', "'of' must be a list of whole numbers over 0, not with 0 in it"),
+        (b'{"t":2.5,"event":"exchange","of":[1,5,true]}', "'of' must be a list of whole numbers over 0, not with True in it"),
+        (b'{"t":"2","event":"exchange","of":[1,5,7]}', "'t' must be a number, not '2'"),
+    ],
+)
+def test_what_is_wrong_with_exchanges_is_named_and_the_exit_code_is_2(
+    line: bytes, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_bytes(OPENED + b"\n" + line + b"\n")
+    assert check_traces([str(path)], whole=False) == 2
+    assert capsys.readouterr().err == f"fsmserver: {path}: line 2 is not a line of a trace: {sentence}\n"
+
+
+@pytest.mark.usefixtures("reading")
+def test_lines_are_counted_as_they_are_on_paper(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.jsonl"
+    group = b'{"t":2.5,"event":"exchange","of":[1,5,7,1,6,8]}\n'
+    path.write_bytes(OPENED + b"\n" + 2 * group + b'{"t":2.5,"event":"exchange","of":[1,5,7,9,6,8]}\n' + group)
+    assert check_traces([str(path)]) == 1
+    assert capsys.readouterr().out == f"{path}:4: connection 9: expected no exchange of it: it is not open\n"
+
+
 def test_memory_does_not_grow_with_the_lines(tmp_path: Path) -> None:
     """A trace is read in pieces: the file is never held, whatever its length."""
     path = Path(write(tmp_path / "good.jsonl", plain_trace(7)))
@@ -205,7 +252,7 @@ def test_what_a_real_server_wrote_is_a_behaviour(poller: str, tmp_path: Path) ->
             process.kill()
     assert check_traces([str(trace)]) == 0
     events = {json.loads(line)["event"] for line in trace.read_text().splitlines()}
-    assert events >= {"open", "receive", "enqueue", "flush", "drain", "eof", "finish"}
+    assert events >= {"open", "exchange", "eof", "finish"}
 
 
 def echo(port: int, data: bytes) -> None:

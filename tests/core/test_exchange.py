@@ -148,7 +148,7 @@ def test_an_exchange_before_anything_is_known_is_refused_in_a_whole_trace() -> N
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_an_exchange_of_a_connection_that_is_over_is_refused(*, whole: bool) -> None:
-    lines = [opened(), closed(opened(), t=1.5), Exchanges(2.0, (1, 5, 7))]
+    lines: list[Written] = [opened(), closed(opened(), t=1.5), Exchanges(2.0, (1, 5, 7))]
     assert refused(lines, whole=whole) == "connection 1: expected no exchange of it: it is not open"
 
 

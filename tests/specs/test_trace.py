@@ -162,3 +162,11 @@ def test_a_trace_becomes_a_module_with_a_record_for_each_line(tmp_path: Path, ca
     assert said.count("event |->") == len(lines)
     assert Verdict(0, ()).line == 0
     assert f"holds |-> {Hold(0).value}" in said
+
+
+def test_exchanges_become_records_of_the_lines_that_they_stand_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = plain_trace(3, 10)[0]
+    path = tmp_path / "trace.jsonl"
+    path.write_text(json.dumps(line) + "\n" + json.dumps({"t": line["t"], "event": "exchange", "of": [line["connection"], 5, 7]}) + "\n")
+    assert main(["--module", str(path)]) == 0
+    assert capsys.readouterr().out.count("event |->") == 5
