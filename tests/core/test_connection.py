@@ -606,3 +606,13 @@ def test_whatever_changes_the_machine_ends_the_turn(what: Callable[[ConnectionFS
     fsm.turn_bytes = fsm.usual_bytes
     what(fsm)
     assert fsm.turn_bytes == 0
+
+
+def test_a_queue_of_which_nothing_was_offered_wants_to_be_flushed() -> None:
+    fsm = ConnectionFSM()
+    fsm.open()
+    assert not fsm.wants_flush
+    fsm.enqueue(b"x")
+    assert fsm.wants_flush
+    fsm.flush()  # type: ignore[unreachable] # mypy takes a property for a fact
+    assert not fsm.wants_flush

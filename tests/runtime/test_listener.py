@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from typing import Literal
 
 import pytest
 
@@ -10,8 +11,10 @@ from fsmserver.core.errors import IllegalTransition
 from fsmserver.core.limits import Limits
 from fsmserver.core.reasons import ACCEPT_SKIPS, EXHAUSTED
 from fsmserver.core.states import ListenerEvent, ListenerState
-from fsmserver.runtime.listener import EPISODE_S, quick_accept
+from fsmserver.runtime import listener as listener_module
+from fsmserver.runtime.listener import EPISODE_S, Listener, quick_accept
 from fsmserver.runtime.ports import ERROR
+from fsmserver.runtime.scheduler import Scheduler
 from tests.fakes import Recorder, assert_no_leaks, make_world
 
 TWO = Limits(connections=2)
@@ -311,3 +314,37 @@ def test_the_quick_accept_gives_what_the_standard_library_gives() -> None:
                     assert not accepted.get_inheritable()
                     client.sendall(b"x")
                     assert accepted.recv(1) == b"x"
+
+
+@pytest.mark.parametrize("exceptional", ["discard", "inline"])
+def test_what_is_accepted_has_its_options_from_the_listening_socket_or_is_given_them(
+    exceptional: Literal["discard", "inline"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for inherits in (True, False):
+        monkeypatch.setattr("fsmserver.runtime.listener.INHERITED", inherits and listener_module.INHERITED)
+        scheduler = Scheduler(exceptional=exceptional)
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        scheduler.listen(Listener(scheduler, listening, Recorder))
+        with socket.create_connection(listening.getsockname()):
+            while not scheduler.links:
+                scheduler.round(1.0)
+            (link,) = scheduler.links.values()
+            assert link.sock is not None
+            assert link.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert bool(link.sock.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)) is (exceptional == "inline")
+        scheduler.close()
+
+
+def test_a_listening_socket_that_takes_no_options_leaves_them_to_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> None:
+        raise OSError(92, "Protocol not available")
+
+    scheduler = Scheduler()
+    with monkeypatch.context() as patched:
+        patched.setattr(Scheduler, "prepare", refuses)
+        listening = socket.create_server(("127.0.0.1", 0))
+        listener = Listener(scheduler, listening, Recorder)
+    assert listener._inherited is False
+    listening.close()
+    scheduler.close()

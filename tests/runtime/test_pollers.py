@@ -247,3 +247,17 @@ def test_select_alone_watches_what_it_can() -> None:
         poller.remove(near.fileno())
     poller.close()
     assert available(NoEpoll) == ("select",)
+
+
+def test_epoll_watches_what_is_new_for_writing_as_well() -> None:
+    poller = EpollPoller()
+    ours, theirs = socket.socketpair()
+    poller.add(ours.fileno(), READ | Interest.WRITE)
+    assert poller.inputs == poller.outputs == {ours.fileno()}
+    assert poller.wait(1) == [(ours.fileno(), WRITABLE)]
+    poller.remove(ours.fileno())
+    poller.remove(ours.fileno())  # it is out already
+    assert not poller.inputs
+    assert not poller.outputs
+    for each in (ours, theirs, poller):
+        each.close()

@@ -707,3 +707,15 @@ def test_a_plain_socket_is_served_by_its_bare_descriptor() -> None:
     assert link._shared is False
     scheduler.close()
     far.close()
+
+
+def test_a_descriptor_that_was_closed_outside_is_no_trouble_when_its_connection_is_buried() -> None:
+    near, far = socket.socketpair()
+    scheduler = Scheduler()
+    protocol = Recorder()
+    link = scheduler.admit(RealSocket(fileno=near.detach()), None, lambda: protocol)
+    assert link is not None
+    os.close(link.fd)
+    scheduler.close()
+    assert protocol.names[-1] == "connection_lost"
+    far.close()

@@ -57,6 +57,7 @@ SHORTENED: Final = ("fire", "open", "receive", "enqueue", "flush", "sent", "eof"
 READING, WRITING, CLOSED = State.READING, State.WRITING, State.CLOSED
 EOF, FINISHING, PAUSED, BACKPRESSURE = (hold.value for hold in Hold)
 OVER: Final = EOF | FINISHING
+assert DEADLINE[ENDED][EOF] != DEADLINE[USUAL][0], "the last byte begins another limit"
 assert OWES_NOTHING[ENDED][OVER], "who has heard the last byte and closes with nothing queued has finished"
 
 # The members of an enumeration cost a call each where they are named by their class.
@@ -215,8 +216,7 @@ class ConnectionFSM:
             self.turn_bytes = 0
             self.state = ENDED
             self._holds = EOF
-            if DEADLINE[ENDED][EOF] != DEADLINE[USUAL][0]:
-                self.since_s = now_s
+            self.since_s = now_s
             if not half_open or self.outbox.sealed:
                 self.close(now_s, PEER)
             return

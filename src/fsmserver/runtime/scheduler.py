@@ -438,8 +438,7 @@ class Scheduler:
         self.poller.add(fd, interest)
 
     def _make_place(self, fd: int) -> None:
-        if fd >= len(self.ways):
-            self.ways += [NOBODY] * (fd + 1 - len(self.ways))
+        self.ways += [NOBODY] * (fd + 1 - len(self.ways))
 
     def follow_listener(self, listener: Listener) -> None:
         """Watch a listener as its state wants; when it is over, forget it and close it at the end of the round."""
