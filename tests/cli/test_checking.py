@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fsmserver.cli import checking, main
-from fsmserver.cli.checking import Unreadable, check_traces, decode_plainly, decoder, pieces
+from fsmserver.cli.checking import Unreadable, check_traces, decode_plainly, decoders, pieces
 from fsmserver.core.behaviour import Behaviour
 from fsmserver.core.line import Line
 from tests.driven import plain_trace
@@ -34,10 +34,10 @@ def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Have lines read by msgspec, or as if that were not installed."""
     if request.param == "plainly":
         monkeypatch.setitem(sys.modules, "msgspec", None)
-        assert decoder() is decode_plainly
+        assert list(decoders()) == [decode_plainly]
     else:
         pytest.importorskip("msgspec")
-        assert decoder() is not decode_plainly
+        assert decode_plainly not in decoders()
     return str(request.param)
 
 
@@ -162,7 +162,7 @@ def test_pieces_end_where_lines_do_however_they_are_read(piece_bytes: int, monke
 
 def test_both_ways_of_reading_give_the_same_lines() -> None:
     pytest.importorskip("msgspec")
-    quick = decoder()
+    quick = decoders()[0]
     for line in islice(plain_trace(3), 200):
         paper = json.dumps(line).encode()
         fast, plain = quick(paper), decode_plainly(paper)

@@ -7,10 +7,11 @@ standard library takes, so it is used where it is installed. What it refuses is 
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, BinaryIO, Final, Literal, get_type_hints
 
 from fsmserver.core.behaviour import Behaviour, NotABehaviour
-from fsmserver.core.line import EXCHANGE, NAMES, OPTIONAL, PER_EXCHANGE, Exchanges, Line, Written, read
+from fsmserver.core.line import EXCHANGE, NAMES, OPTIONAL, PER_EXCHANGE, Line, Written, read
 from fsmserver.core.states import INTEREST_WORDS, Event, State
 from fsmserver.core.table import DEADLINES
 
@@ -28,9 +29,6 @@ WORDS: Final[Mapping[str, Iterable[str]]] = {
     "deadline": {limit for _, _, limit in DEADLINES},
 }
 """What is one of a few words is not made anew in each line."""
-
-OF_EXCHANGES: Final = f'"event":"{EXCHANGE}"'.encode()
-"""What a line of exchanges has in it as it is written, and no other, since within words a quotation mark is escaped."""
 
 Decode = Callable[[bytes], Written]
 
@@ -69,14 +67,14 @@ def follow(path: str, behaviour: Behaviour) -> None:
         NotABehaviour: the line after the first `behaviour.lines` should not be there, or not be the last.
 
     """
-    decode = decoder()
+    ways = decoders()
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a path as it was typed
             for piece in pieces(file):
                 lines = piece.splitlines()
                 if not piece.endswith(b"\n") and not behaviour.whole:
                     lines.pop()  # the piece ends in the middle of a line
-                follow_lines(lines, decode, behaviour)
+                follow_lines(lines, ways, behaviour)
     except ValueError as error:
         raise Unreadable(f"line {behaviour.lines + 1} is not a line of a trace: {error}") from error
     except OSError as error:
@@ -84,14 +82,18 @@ def follow(path: str, behaviour: Behaviour) -> None:
     behaviour.end()
 
 
-def follow_lines(lines: Sequence[bytes], decode: Decode, behaviour: Behaviour) -> None:
-    """Follow some lines; what `decode` refuses is read plainly, which takes words that no machine uses, or says what is wrong."""
+def follow_lines(lines: Sequence[bytes], ways: Sequence[Decode], behaviour: Behaviour) -> None:
+    """Follow some lines; what none of the ways reads is read plainly, which takes words that no machine uses, or says what is wrong.
+
+    Lines of a kind mostly come one after the other, so each way is gone as far as it leads.
+    """
     start = behaviour.lines
-    while behaviour.lines - start < len(lines):
-        try:
-            behaviour.follow(map(decode, lines[behaviour.lines - start :]))
-        except ValueError:
-            behaviour.take(decode_plainly(lines[behaviour.lines - start]))
+    while (done := behaviour.lines - start) < len(lines):
+        for decode in ways:
+            with suppress(ValueError):
+                behaviour.follow(map(decode, lines[behaviour.lines - start :]))
+        if behaviour.lines - start == done:
+            behaviour.take(decode_plainly(lines[done]))
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:
@@ -115,29 +117,21 @@ def pieces(file: BinaryIO) -> Iterator[bytes]:
         yield begun
 
 
-def decoder() -> Decode:
-    """Give the fastest way to read a line that is installed. It raises ValueError where there is none."""
+def decoders() -> Sequence[Decode]:
+    """Give the fastest ways to read lines that are installed: each reads lines of its kind, and raises ValueError for all else."""
     try:
         import msgspec  # noqa: PLC0415 - an extra
     except ImportError:
-        return decode_plainly
+        return (decode_plainly,)
     kinds = get_type_hints(Line) | {name: Literal[tuple(words)] for name, words in WORDS.items()}
     declared = [(name, kind, *((None,) if name in OPTIONAL else ())) for name, kind in kinds.items()]
-    shape: Any = msgspec.defstruct("Line", declared, rename=NAMES, gc=False)
-    decode_line: Callable[[bytes], Line] = msgspec.json.Decoder(shape).decode
-    over_nothing = Annotated[int, msgspec.Meta(gt=0)]
-    group: Any = msgspec.defstruct("Exchanges", [("t", float), ("event", Literal[EXCHANGE]), ("of", tuple[over_nothing, ...])])
-    decode_group = msgspec.json.Decoder(group).decode
-
-    def decode(line: bytes) -> Written:
-        if OF_EXCHANGES not in line:
-            return decode_line(line)
-        said = decode_group(line)
-        if not said.of or len(said.of) % PER_EXCHANGE:
-            raise ValueError("the plain way says what is wrong")
-        return Exchanges(said.t, said.of)
-
-    return decode
+    counts = Annotated[list[Annotated[int, msgspec.Meta(gt=0)]], msgspec.Meta(min_length=PER_EXCHANGE)]
+    in_short = [("t", float), ("event", Literal[EXCHANGE]), ("messages", counts)]
+    shapes = (
+        msgspec.defstruct("Line", declared, rename=NAMES, gc=False),
+        msgspec.defstruct("Exchanges", in_short, rename={"messages": "of"}),
+    )
+    return [msgspec.json.Decoder(shape).decode for shape in shapes]
 
 
 def decode_plainly(line: bytes) -> Written:

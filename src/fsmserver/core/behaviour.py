@@ -94,18 +94,19 @@ class Behaviour:
             NotABehaviour: as for `take`, at the first line that is wrong.
 
         """
-        now_s, exchange, known_by_number = self._now_s, EXCHANGE, self._open
+        now_s, exchange, shapes, known_by_number = self._now_s, EXCHANGE, SHAPES, self._open
         count = groups = 0
         of_either_kind: Iterable[Any] = lines  # the event tells which; a decoder's own types will do
         try:
             for line in of_either_kind:
-                if line.event == exchange:
+                event = line.event
+                if event == exchange:
                     self._now_s = now_s
                     self._follow_exchanges(line)
                     now_s = line.t
                     groups += 1
                     continue
-                shape = SHAPES.get((line.event, line.origin, line.holds))
+                shape = shapes.get((event, line.origin, line.holds))
                 if shape is None or line.to != shape.to or line.interest != shape.interest or line.deadline != shape.deadline:
                     raise NotABehaviour(line.connection, why_unlike(line))
                 if line.t < now_s:
