@@ -127,10 +127,10 @@ def decoders() -> Sequence[Decode]:
     declared = [(name, kind, *((None,) if name in OPTIONAL else ())) for name, kind in kinds.items()]
     counts = Annotated[list[Annotated[int, msgspec.Meta(gt=0)]], msgspec.Meta(min_length=PER_EXCHANGE)]
     in_short = [("t", float), ("event", Literal[EXCHANGE]), ("messages", counts)]
-    shapes = (
+    shapes: list[Any] = [
         msgspec.defstruct("Line", declared, rename=NAMES, gc=False),
         msgspec.defstruct("Exchanges", in_short, rename={"messages": "of"}),
-    )
+    ]
     return [msgspec.json.Decoder(shape).decode for shape in shapes]
 
 
