@@ -571,6 +571,39 @@ def test_an_answer_needs_no_second_look_up_to_the_high_mark_and_the_cap() -> Non
     assert fsm.usual_bytes == 20
 
 
+def test_one_who_is_told_of_exchanges_leaves_the_short_way_until_all_was_told() -> None:
+    fsm, told = opened(), list[Event]()
+    fsm.observe(lambda fsm, origin, event: told.append(event), exchanges=True)
+    usual_bytes = fsm.limits.outbox_high_bytes
+    for what, expected in (
+        (lambda: fsm.receive(b"x"), 0),  # its bytes are told with the next event
+        (lambda: fsm.enqueue(b"x"), usual_bytes),
+        (lambda: fsm.set_marks(3, 1), 0),  # so are the marks
+        (lambda: fsm.flush(), 3),
+        (lambda: fsm.tell_all(), 0),
+        (lambda: fsm.sent(1), 3),
+        (lambda: fsm.abort(), 0),
+    ):
+        fsm.turn_bytes = 1
+        what()
+        assert (fsm.usual_bytes, fsm.turn_bytes) == (expected, 0)
+    assert told == [Event.RECEIVE, Event.ENQUEUE, Event.FLUSH, Event.DRAIN, Event.ABORT]
+
+
+def test_the_marks_that_were_told_last_are_known_until_others_are() -> None:
+    fsm = opened()
+    marks = fsm.marks
+    fsm.observe(lambda *_: None, exchanges=True)
+    assert fsm.told_marks == marks
+    fsm.set_marks(3, 1)
+    fsm.set_marks(0, 0)
+    assert (fsm.told_marks, fsm.marks) == (marks, (0, 0))
+    fsm.receive(b"x")
+    assert fsm.told_marks == (0, 0)
+    fsm.set_marks(3, 1)
+    assert fsm.told_marks == (0, 0)
+
+
 def test_a_subclass_with_hooks_or_methods_of_its_own_is_always_asked() -> None:
     class Hooked(ConnectionFSM):
         def on_enter_queued(self) -> None: ...
