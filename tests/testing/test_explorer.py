@@ -15,7 +15,7 @@ import pytest
 
 from fsmserver.cli import main
 from fsmserver.core.connection import ConnectionFSM
-from fsmserver.core.states import Hold, Interest
+from fsmserver.core.states import Event, Interest
 from fsmserver.runtime.link import Link
 from fsmserver.runtime.listener import Listener
 from fsmserver.testing.bounded import EVERYTHING, ONE, SMALL, BoundedServer, Bounds, check_bytes
@@ -370,11 +370,9 @@ def ignores_backpressure(_: object) -> object:
     return lambda self: False
 
 
-def keeps_reading_after_the_end(original: Callable[..., None]) -> Callable[..., None]:
-    def eof(self: ConnectionFSM, now_s: float, half_open: bool) -> None:
-        original(self, now_s, half_open)
-        if not self.closed:
-            self._holds &= ~Hold.EOF
+def keeps_reading_after_the_end(_: object) -> Callable[..., None]:
+    def eof(self: ConnectionFSM, *_: object) -> None:
+        self.fire(Event.EOF)  # and nothing is held
 
     return eof
 
