@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, rule
+from hypothesis.stateful import initialize, rule
 
 from fsmserver.core.behaviour import Behaviour
 from fsmserver.core.exchange import apart
@@ -60,7 +60,6 @@ class TraceAgainstLines(ShortWayAgainstMethods):
                 self.hear(which, size_bytes, None)
             self.rounds(1)
 
-    @invariant()
     def they_say_the_same(self) -> None:
         written: list[Written] = [read(json.loads(line)) for line in self.paper.getvalue().splitlines()]
         behaviour = Behaviour()

@@ -186,20 +186,43 @@ def test_an_exchange_that_is_told_by_half_when_another_connection_begins_is_told
 
 def test_one_that_is_told_by_half_and_went_on_by_lines_is_not_told_again() -> None:
     noted = Noted()
-    other_sock, other = noted.world.connect(Recorder(data_received=echo))
+    _, other = noted.world.connect(Recorder(data_received=echo))
+    news = [b"news"]
 
     def tell_the_other_last(me: Recorder, data: bytes) -> None:
         me.say(data)
-        other.say(b"news")
+        if news:
+            other.say(news.pop())
 
     sock, _ = noted.world.connect(Recorder(data_received=tell_the_other_last))
     noted.words()
     sock.feed(b"d")
     noted.world.round()
     assert noted.words()[:3] == ["receive 2", "enqueue 2", "enqueue 1"]
-    other_sock.feed(b"o")
+    sock.feed(b"d")
     noted.world.round()
-    assert noted.words() == ["[1, 1, 1]"]
+    assert noted.words() == ["[2, 1, 1]"]
+
+
+@pytest.mark.parametrize("first", ["answer", "marks"])
+def test_marks_that_are_set_upon_a_message_are_in_the_lines_from_then_on(first: str) -> None:
+    noted = Noted()
+
+    def set_marks(me: Recorder, data: bytes) -> None:
+        if first == "answer":
+            me.say(data)
+        me.transport.set_write_buffer_limits(50, 20)
+        if first == "marks":
+            me.say(data)
+
+    sock, protocol = noted.world.connect(Recorder(data_received=set_marks))
+    _, former = protocol.transport.get_write_buffer_limits()
+    noted.words()
+    sock.feed(b"d")
+    noted.world.round()
+    lines = [line for line in noted.lines() if isinstance(line, Line)]
+    assert [line.event for line in lines] == ["receive", "enqueue", "flush", "drain"]
+    assert [line.high for line in lines] == [former, former if first == "answer" else 50, 50, 50]
 
 
 def test_what_one_was_told_by_half_is_not_taken_for_another() -> None:
