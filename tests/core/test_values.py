@@ -63,7 +63,7 @@ def test_variants_are_made_as_of_a_dataclass_and_are_checked_too() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="copy.replace came with Python 3.13")
 def test_variants_are_made_by_copy_too() -> None:
-    assert copy.replace(Box(), width=5) == Box(width=5)  # type: ignore[attr-defined] # as above
+    assert vars(copy)["replace"](Box(), width=5) == Box(width=5)  # by its name: of older Pythons it is no attribute, say type checkers
 
 
 def test_the_dataclass_that_it_looks_like_has_the_same_fields() -> None:
