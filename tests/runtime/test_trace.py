@@ -15,6 +15,8 @@ from fsmserver.runtime.scheduler import TIMED_EVENTS
 from fsmserver.runtime.trace import Trace, transition
 from tests.fakes import Recorder, assert_no_leaks, make_world
 
+pytestmark = pytest.mark.untraced("who follows each transition is told of no exchanges, and what is told of them is asked here")
+
 
 def test_each_line_is_what_the_transition_says() -> None:
     file = io.StringIO()

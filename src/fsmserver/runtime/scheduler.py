@@ -152,7 +152,7 @@ class Scheduler:
         self.closed = False
         self._watcher = watcher
         teller: Any = watcher
-        self._teller: Teller | None = teller if isinstance(teller, Teller) else None
+        self._teller: Teller | None = teller if hasattr(teller, "exchanges") else None  # isinstance() loads inspect, from 3.12 on
         self._on_round = on_round
         self._fsm_class = fsm_class
         self._handshake = handshake
