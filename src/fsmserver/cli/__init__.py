@@ -28,9 +28,9 @@ def run(words: list[str]) -> int:
     # Each command loads what it needs only: listening comes sooner.
     asked = read(words)
     if asked is not None:
-        from fsmserver.cli.serving import serve  # noqa: PLC0415
+        from fsmserver.cli.serving import serve  # noqa: PLC0415 - only who serves pays for the runtime
 
         return serve(asked)
-    from fsmserver.cli.app import run_app  # noqa: PLC0415
+    from fsmserver.cli.app import run_app  # noqa: PLC0415 - it loads Typer, which is most of a start
 
     return run_app()

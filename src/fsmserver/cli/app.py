@@ -58,7 +58,7 @@ def without_command(context: typer.Context) -> None:
 def serve(**asked: Any) -> None:  # noqa: ANN401 - each of the options
     """Run a server until SIGINT or SIGTERM; the first drains it, the second ends it at once."""
     # Each command loads what it needs only.
-    from fsmserver.cli import serving  # noqa: PLC0415
+    from fsmserver.cli import serving  # noqa: PLC0415 - as below: each command loads what it needs
 
     raise typer.Exit(serving.serve(asked))
 

@@ -60,8 +60,8 @@ OVER: Final = EOF | FINISHING
 assert DEADLINE[ENDED][EOF] != DEADLINE[USUAL][0], "the last byte begins another limit"
 assert OWES_NOTHING[ENDED][OVER], "who has heard the last byte and closes with nothing queued has finished"
 
-# The members of an enumeration cost a call each where they are named by their class.
 new_tuple: Final = tuple.__new__
+# The members of an enumeration cost a call each where they are named by their class.
 FINISH, PEER, APPLICATION = Event.FINISH, Who.PEER, Who.APPLICATION
 
 

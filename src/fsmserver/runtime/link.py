@@ -52,7 +52,7 @@ READ, WRITE = Interest.READ.value, Interest.WRITE.value
 
 # The members of an enumeration cost a call each where they are named by their class.
 ACCEPTED, QUEUED, CLOSED = State.ACCEPTED, State.QUEUED, State.CLOSED
-PEER, ABORT = Who.PEER, Event.ABORT
+PEER = Who.PEER
 
 Way: TypeAlias = "tuple[Link, ConnectionFSM, Outbox, Callable[[bytes], object], int]"
 """All that the loop's short way needs of a connection, unpacked at once: attributes are what it would cost otherwise.
@@ -417,7 +417,7 @@ class Link:
             self.blame(error)
         finally:  # SystemExit passes through here
             self.protocol = self.transport = self.sock = None  # who still has the transport keeps us, and not we ourselves
-            if reason.event is ABORT:
+            if reason.with_reset:
                 with suppress(OSError):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             if type(sock) is RealSocket and not self._shared:

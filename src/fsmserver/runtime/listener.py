@@ -113,7 +113,7 @@ class Listener:
         accept, admit, scheduler, factory = self._accept, self.scheduler.admit, self.scheduler, self.protocol_factory
         ceiling = scheduler.poller.ceiling
         for _ in range(scheduler.limits.accepts_per_round):
-            room = scheduler.most_connections - len(scheduler.links)
+            room = scheduler.most_connections - len(scheduler.links)  # `room`, without a call for each connection
             if room <= 0:
                 self._fill()
             if not LISTENER_INTEREST[self.refuses][self.state]:
