@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 
 from fsmserver.core.states import Event, State
 
-
 ABORT: Final = Event.ABORT
 """By itself, since every end is asked for it, and a member costs a call where it is named by its class."""
 
