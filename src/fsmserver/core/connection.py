@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any, ClassVar, Final
 
 from fsmserver.core import wording
+from fsmserver.core.compiling import compiled
 from fsmserver.core.errors import DeadlinePassed, IllegalTransition, LimitError, LingerOverrun, OutboxOverflow, OutboxSealed, UrgentData
 from fsmserver.core.limits import DEFAULT, Limits
 from fsmserver.core.outbox import Buffer, Outbox
@@ -54,17 +55,25 @@ FINISHED: Final = CONNECTION.after[Event.FINISH][ENDED]
 SHORTENED: Final = ("fire", "open", "receive", "enqueue", "flush", "sent", "eof", "close")
 """The methods that the short way goes past; a subclass that has its own of one of them never takes it."""
 
-READING, WRITING, CLOSED = State.READING, State.WRITING, State.CLOSED
-EOF, FINISHING, PAUSED, BACKPRESSURE = (hold.value for hold in Hold)
+READING: Final = State.READING
+WRITING: Final = State.WRITING
+CLOSED: Final = State.CLOSED
+EOF: Final = Hold.EOF.value
+FINISHING: Final = Hold.FINISHING.value
+PAUSED: Final = Hold.PAUSED.value
+BACKPRESSURE: Final = Hold.BACKPRESSURE.value
 OVER: Final = EOF | FINISHING
 assert DEADLINE[ENDED][EOF] != DEADLINE[USUAL][0], "the last byte begins another limit"
 assert OWES_NOTHING[ENDED][OVER], "who has heard the last byte and closes with nothing queued has finished"
 
 new_tuple: Final = tuple.__new__
 # The members of an enumeration cost a call each where they are named by their class.
-FINISH, PEER, APPLICATION = Event.FINISH, Who.PEER, Who.APPLICATION
+FINISH: Final = Event.FINISH
+PEER: Final = Who.PEER
+APPLICATION: Final = Who.APPLICATION
 
 
+@compiled(allow_interpreted_subclasses=True)
 class ConnectionFSM:
     """The state of one connection, its outbox and its holds.
 
@@ -491,7 +500,7 @@ class ConnectionFSM:
     def due(self) -> tuple[str, float]:
         """Give the name of the limit that ends this connection next and when, in the clock's seconds (inf: never)."""
         limit = DEADLINE[self.state][self._holds]
-        if limit is FOREVER:
+        if limit == FOREVER:  # not `is`: compiled, each module has its own
             return limit, float("inf")
         due_s = self.since_s + getattr(self.limits, limit)
         over_s = self._born_s + self.limits.lifetime_s

@@ -33,7 +33,6 @@ from fsmserver.runtime.timers import NEVER_TICK
 from fsmserver.runtime.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from fsmserver.core.outbox import Outbox
     from fsmserver.runtime.scheduler import Scheduler
@@ -48,15 +47,17 @@ RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 NOWHERE: Final = -1
 """What a link is registered for that the poller does not know: not yet, or no more."""
 
-READ, WRITE = Interest.READ.value, Interest.WRITE.value
+READ: Final = Interest.READ.value
 
 # The members of an enumeration cost a call each where they are named by their class.
-ACCEPTED, QUEUED, CLOSED = State.ACCEPTED, State.QUEUED, State.CLOSED
-PEER = Who.PEER
+ACCEPTED: Final = State.ACCEPTED
+QUEUED: Final = State.QUEUED
+CLOSED: Final = State.CLOSED
+PEER: Final = Who.PEER
 
-Way: TypeAlias = "tuple[Link, ConnectionFSM, Outbox, Callable[[bytes], object], int]"
-"""All that the loop's short way needs of a connection, unpacked at once: attributes are what it would cost otherwise.
-The last is how many bytes to receive at most."""
+Way: TypeAlias = "tuple[Any, ConnectionFSM, Outbox, Any, int]"
+"""All that the loop's short way needs of a connection, unpacked at once: attributes are what it would cost otherwise. The first
+is the link and the fourth its protocol's `data_received` (both None in `NOBODY`), the last how many bytes to receive at most."""
 
 close_real: Final = socket.SocketType.close
 """What closes a socket of the standard library in the end, for those that nobody has made a file of."""
@@ -131,7 +132,7 @@ class Link:
         if self.registered == NOWHERE:
             return  # by now the place may be another's
         scheduler, fsm = self.scheduler, self.fsm
-        way: Way = NOBODY
+        way = NOBODY
         if (
             self.registered == READ
             and fsm.state is not ACCEPTED
@@ -449,11 +450,11 @@ def address_words(address: Address) -> str:
     return str(address) if address else "unnamed"
 
 
-def _nobodys_way() -> Any:  # noqa: ANN401 - nothing of it is ever looked at but the machine
+def _nobodys_way() -> Any:  # noqa: ANN401 - a Way, but always the same one: compiled, a Way is made anew each time
     fsm = ConnectionFSM()
     fsm.abort()
-    return None, fsm, fsm.outbox, None, 0
+    return None, fsm, fsm.outbox, None, 0  # nothing of it is ever looked at but the machine
 
 
-NOBODY: Final[Way] = _nobodys_way()
+NOBODY: Final[Any] = _nobodys_way()
 """Stands where there is no short way: a closed machine takes none."""

@@ -14,6 +14,7 @@ import os
 import socket
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -35,8 +36,6 @@ from fsmserver.runtime.timers import NEVER_TICK, Agenda, Deadlines, Handle, Time
 from fsmserver.runtime.waker import SocketWaker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from fsmserver.runtime.trace import Watcher
 
 Exceptional: TypeAlias = Literal["discard", "inline", "close"]
@@ -140,7 +139,7 @@ class Scheduler:
         self.now_s = self.clock()
         self.most_connections = connection_limit(limits.connections, self.poller.ceiling)
         self.links: dict[int, Link] = {}  # by descriptor
-        self.ways: list[Way] = []  # by descriptor: what the short way needs; NOBODY where it is not taken
+        self.ways: list[Any] = []  # by descriptor: what the short way needs, a Way; NOBODY where it is not taken
         self.listeners: list[Listener] = []
         self.touched: list[Link] = []
         self.eased: list[Link] = []
@@ -190,7 +189,8 @@ class Scheduler:
         kernel takes it whole. Its states are those that `core.connection` looked up in the table. Whatever else happens
         goes on by the methods, from where it is.
         """
-        clock, wait, read, write, ways, find = self.clock, self._wait, self._read, self._write, self.ways, self._find
+        ways: list[Way] = self.ways
+        clock, wait, read, write, find = self.clock, self._wait, self._read, self._write, self._find
         touched, agenda, teller, on_round, slow_s = self.touched, self._agenda, self._teller, self._on_round, self.limits.slow_callback_s
         readable, taken, most_events = READABLE, TAKEN, MOST_EVENTS  # a global costs three times what a local does
         now_s = self.now_s

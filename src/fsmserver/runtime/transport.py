@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from fsmserver.core.compiling import compiled
 from fsmserver.core.connection import REPLIED
 from fsmserver.core.errors import IllegalTransition, LimitError, OutboxOverflow, OutboxSealed
 
@@ -22,6 +23,7 @@ DEFAULT_HIGH_BYTES: Final = 64 * 1024
 """asyncio's default for `set_write_buffer_limits()`; kept for those who call it without arguments."""
 
 
+@compiled(allow_interpreted_subclasses=True)
 class Transport:
     """One connection as its protocol sees it."""
 
