@@ -4,13 +4,7 @@ import math
 
 import pytest
 
-from fsmserver.runtime.timers import LEAST_SWEEP, NEVER_TICK, TICK_S, Deadlines, Handle, Timers
-
-
-class Dated:
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.armed_tick = NEVER_TICK
+from fsmserver.runtime.timers import LEAST_SWEEP, NEVER_TICK, TICK_S, Dated, Deadlines, Handle, Timers
 
 
 def handle(when_s: float, called: list[object], name: object = None) -> Handle:

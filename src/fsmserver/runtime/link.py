@@ -25,15 +25,15 @@ from fsmserver.runtime.ports import (
     READABLE,
     WRITABLE,
     Address,
+    BareSocket,
     ListeningSocket,
     RealSocket,
     Socket,
 )
-from fsmserver.runtime.timers import NEVER_TICK
+from fsmserver.runtime.timers import NEVER_TICK, Dated
 from fsmserver.runtime.transport import Transport
 
 if TYPE_CHECKING:
-
     from fsmserver.core.outbox import Outbox
     from fsmserver.runtime.scheduler import Scheduler
 
@@ -59,31 +59,27 @@ Way: TypeAlias = "tuple[Any, ConnectionFSM, Outbox, Any, int]"
 """All that the loop's short way needs of a connection, unpacked at once: attributes are what it would cost otherwise. The first
 is the link and the fourth its protocol's `data_received` (both None in `NOBODY`), the last how many bytes to receive at most."""
 
-close_real: Final = socket.SocketType.close
-"""What closes a socket of the standard library in the end, for those that nobody has made a file of."""
 
-
-class Link:
+class Link(Dated):
     """A connection in the scheduler's care."""
 
     __slots__ = (
-        "_buffered", "_shared", "armed_tick", "fd", "fsm", "jobs", "number", "peername", "protocol", "receive_bytes", "registered",
+        "_buffered", "_shared", "fd", "fsm", "jobs", "peername", "protocol", "receive_bytes", "registered",
         "scheduler", "sock", "touched", "transport",
     )  # fmt: skip
 
     def __init__(self, scheduler: Scheduler, sock: Socket, peername: Address, fsm: ConnectionFSM, number: int) -> None:
         """Take charge of `sock`: from now on it is closed here and nowhere else."""
+        self.number, self.armed_tick = number, NEVER_TICK  # what the base would say, at the cost of a call
         self.scheduler = scheduler
         self.sock: Socket | None = sock
         self.fd = sock.fileno()
         self.peername = peername
         self.fsm = fsm
-        self.number = number
         self.protocol: Any = None
         self.transport: Transport | None = Transport(self)
         self.registered = NOWHERE
         self.touched = False
-        self.armed_tick = NEVER_TICK
         self.jobs = 0
         budget_bytes = fsm.limits.read_budget_bytes
         self.receive_bytes = budget_bytes if budget_bytes < FIRST_RECEIVE_BYTES else FIRST_RECEIVE_BYTES  # noqa: FURB136 - as min()
@@ -118,6 +114,15 @@ class Link:
         self.choose_way()
         if fsm.state is not USUAL:
             self.touch()
+
+    def lend(self) -> Socket | None:
+        """Give the application the socket, as the standard library's own class where it is a socket of the system."""
+        sock = self.sock
+        if type(sock) is BareSocket:
+            sock = self.sock = RealSocket(sock.family, sock.type, sock.proto, sock.detach())
+            sock.setblocking(False)
+        self.share()
+        return sock
 
     def share(self) -> None:
         """Do nothing by the bare descriptor from now on: the application has the socket too, and may close it."""
@@ -421,13 +426,7 @@ class Link:
             if reason.with_reset:
                 with suppress(OSError):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            if type(sock) is RealSocket and not self._shared:
-                try:  # noqa: SIM105 - suppress() costs three calls, and every connection comes by here
-                    close_real(sock)
-                except OSError:
-                    pass  # as in close_quietly
-            else:
-                close_quietly(sock)
+            close_quietly(sock)
 
     def __repr__(self) -> str:
         """Show the name and the machine."""

@@ -92,7 +92,7 @@ class SelectPoller(_Watched):
     """select(2): three sets, rebuilt by the kernel in each call; descriptors below `FD_SETSIZE` only."""
 
     name = "select"
-    ceiling = FD_SETSIZE
+    ceiling: int | None = FD_SETSIZE
 
     def __init__(self, system: Any = select) -> None:  # noqa: ANN401 - the module `select`, or a stand-in
         """Watch nothing."""

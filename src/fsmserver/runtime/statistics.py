@@ -6,6 +6,11 @@ from typing import NamedTuple
 class Counts:
     """Counters that only grow. One object for a scheduler."""
 
+    __slots__ = (
+        "accept_errors", "accepted", "closed", "discarded_bytes", "dropped_writes", "protocol_errors", "received_bytes", "refused",
+        "rounds", "silent", "slow_callbacks", "stale", "taken_bytes", "urgent",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         """Begin with nothing."""
         self.rounds = 0
@@ -65,4 +70,4 @@ class Statistics(NamedTuple):
     """Connections closed, by the event that closed them."""
 
 
-COUNTED = tuple(vars(Counts()))
+COUNTED = tuple(name for name in Statistics._fields if hasattr(Counts, name))

@@ -7,17 +7,25 @@ the deadline is armed again for later if it has moved on. So a message costs no 
 import heapq
 import math
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 TICK_S: Final = 1 / 16
 """Deadlines fire at most this late, and never early: what is measured in seconds need not be exact to a millisecond."""
 
 
-class Dated(Protocol):
-    """What a deadline can be armed for."""
+NEVER_TICK: Final = 0
+"""The tick of what is not armed. Real ticks begin at 1."""
 
-    number: int
-    armed_tick: int
+
+class Dated:
+    """What a deadline can be armed for: a number of its own, and the tick that it is armed for."""
+
+    __slots__ = ("armed_tick", "number")
+
+    def __init__(self, number: int) -> None:
+        """Begin with no deadline."""
+        self.number = number
+        self.armed_tick = NEVER_TICK
 
 
 class Agenda:
@@ -39,10 +47,6 @@ class Agenda:
     def by(self, when_s: float) -> None:
         """Have the loop look no later than `when_s`."""
         self.next_s = min(self.next_s, when_s)
-
-
-NEVER_TICK: Final = 0
-"""The tick of what is not armed. Real ticks begin at 1."""
 
 
 class Deadlines:

@@ -166,8 +166,7 @@ class Transport:
             return default if self._link.peername is None else self._link.peername
         sock = self._link.sock
         if sock is not None and name == "socket":
-            self._link.share()
-            return sock
+            return self._link.lend()
         if sock is not None and name == "sockname":
             return sock.getsockname()
         return default
