@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fsmserver import __version__
 from fsmserver.cli import main
 from fsmserver.cli.client import StreamFailed, talk
 from fsmserver.cli.diagram import arrows, dot, markdown, mermaid
@@ -139,6 +140,15 @@ def test_the_help_names_every_limit_with_its_sentence(monkeypatch: pytest.Monkey
     for name, each in Limits.declared.items():
         assert f"--{name.replace('_', '-')}" in words
         assert each.about in words
+
+
+@pytest.mark.parametrize(("compiled", "words"), [(False, "pure Python"), (True, "compiled")])
+def test_the_version_says_which_build_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str, *, compiled: bool
+) -> None:
+    monkeypatch.setattr("fsmserver.cli.app.is_compiled", lambda: compiled)
+    assert main_here(["--version"], monkeypatch) == 0
+    assert capsys.readouterr().out == f"fsmserver {__version__}, {words}\n"
 
 
 @pytest.mark.slow

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from fsmserver import __version__
 from fsmserver.cli.failures import CommandFailed, WrongArgument
 from fsmserver.cli.options import ALL, LIMITS, PROTOCOL, Option, spelled
+from fsmserver.core.compiling import is_compiled
 
 app = typer.Typer(
     help="A TCP server core in which every connection is an explicit, executed, checked state machine.",
@@ -46,8 +48,21 @@ def with_options(command: Any) -> Any:  # noqa: ANN401 - a decorator keeps what 
     return command
 
 
+def say_version(asked: bool) -> None:  # noqa: FBT001 - Typer's signature
+    """Say the version and which of the two builds this is, and end."""
+    if asked:
+        sys.stdout.write(f"fsmserver {__version__}, {'compiled' if is_compiled() else 'pure Python'}\n")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def without_command(context: typer.Context) -> None:
+def without_command(
+    context: typer.Context,
+    *,
+    version: Annotated[  # noqa: ARG001 - its callback has answered it
+        bool, typer.Option("--version", callback=say_version, is_eager=True, help="Say the version, and whether it is compiled.")
+    ] = False,
+) -> None:
     """Serve the echo protocol on 127.0.0.1:8008 if no command is given."""
     if context.invoked_subcommand is None:
         serve(**{name: each.default for name, each in {"protocol": PROTOCOL, **ALL}.items()})

@@ -11,4 +11,14 @@ else:
         return lambda cls: cls
 
 
-__all__ = ["compiled"]
+def is_compiled() -> bool:
+    """Tell whether this package is the compiled build: whether the machine's module is an extension."""
+    # Late, since that module imports this one, and who only serves asks neither.
+    from importlib.machinery import EXTENSION_SUFFIXES  # noqa: PLC0415
+
+    from fsmserver.core import connection  # noqa: PLC0415
+
+    return str(connection.__file__).endswith(tuple(EXTENSION_SUFFIXES))
+
+
+__all__ = ["compiled", "is_compiled"]
