@@ -385,7 +385,7 @@ class FakePoller:
         """Have the next wait report this, true or not."""
         self.injected.append((fd, bits))
 
-    def wait(self, timeout_s: float, most_events: int = MOST_EVENTS, /) -> Sequence[tuple[int, int]]:
+    def wait(self, timeout_s: float, most_events: int = MOST_EVENTS, /) -> list[tuple[int, int]]:
         assert not self.closed
         self.waits.append(timeout_s)
         self.kernel.begin_round()

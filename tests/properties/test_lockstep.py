@@ -176,8 +176,8 @@ TestShortCutsAgainstFire = ShortCutsAgainstFire.TestCase
 TestShortCutsAgainstFire.settings = settings(max_examples=300, stateful_step_count=40, deadline=None, derandomize=True)
 
 
-class Closing(ConnectionFSM):
-    """Closes itself in every hook that it is told to."""
+class Closes(ConnectionFSM):
+    """Closes itself in the hook that it is told to."""
 
     where: str = ""
 
@@ -186,11 +186,9 @@ class Closing(ConnectionFSM):
             self.abort()
 
 
-for _state in State:
-    for _moment in ("enter", "exit"):
-        _name = f"on_{_moment}_{_state}"
-        setattr(Closing, _name, lambda self, name=_name: self.hook(name))
-Closing._hooks = {f"on_{moment}_{state}": getattr(Closing, f"on_{moment}_{state}") for moment in ("enter", "exit") for state in State}
+HOOKS = [f"on_{moment}_{state}" for moment in ("enter", "exit") for state in State]
+Closing = type("Closing", (Closes,), {name: (lambda self, name=name: self.hook(name)) for name in HOOKS})
+"""It has every hook that there is."""
 
 
 @pytest.mark.parametrize("moment", ["enter", "exit"])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import socket
 from typing import Literal
 
@@ -12,6 +13,7 @@ from fsmserver.core.limits import Limits
 from fsmserver.core.reasons import ACCEPT_SKIPS, EXHAUSTED
 from fsmserver.core.states import ListenerEvent, ListenerState
 from fsmserver.runtime import listener as listener_module
+from fsmserver.runtime.descriptor import Descriptor
 from fsmserver.runtime.listener import EPISODE_S, Listener, quick_accept
 from fsmserver.runtime.ports import ERROR
 from fsmserver.runtime.scheduler import Scheduler
@@ -303,17 +305,17 @@ def test_an_episode_is_over_when_it_has_been_calm_for_so_long(caplog: pytest.Log
 
 
 def test_the_quick_accept_gives_what_the_standard_library_gives() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        for accept in (listening.accept, quick_accept(listening)):
-            with socket.create_connection(listening.getsockname()) as client:
-                accepted, address = accept()
-                assert isinstance(accepted, socket.socket)
-                with accepted:
-                    assert address == client.getsockname()
-                    assert (accepted.family, accepted.type) == (listening.family, listening.type)
-                    assert not accepted.get_inheritable()
-                    client.sendall(b"x")
-                    assert accepted.recv(1) == b"x"
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as client:
+        accepted, address = quick_accept(listening)()
+        assert isinstance(accepted, Descriptor)
+        with accepted.whole() as whole:
+            assert address == client.getsockname()
+            assert (whole.family, whole.type, whole.proto) == (listening.family, listening.type, listening.proto)
+            assert not whole.get_inheritable()
+            assert not whole.getblocking()
+            client.sendall(b"x")
+            assert select.select([whole], [], [], 10)[0]
+            assert accepted.recv(1) == b"x"
 
 
 @pytest.mark.parametrize("exceptional", ["discard", "inline"])
@@ -348,3 +350,27 @@ def test_a_listening_socket_that_takes_no_options_leaves_them_to_its_connections
     assert listener._inherited is False
     listening.close()
     scheduler.close()
+
+
+def test_an_application_that_asks_for_the_socket_of_what_was_accepted_gets_a_whole_one() -> None:
+    scheduler, protocol = Scheduler(), Recorder()
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    scheduler.listen(Listener(scheduler, listening, lambda: protocol))
+    with socket.create_connection(listening.getsockname()) as client:
+        while not scheduler.links:
+            scheduler.round(1.0)
+        (link,) = scheduler.links.values()
+        assert type(link.sock) is Descriptor
+        whole = protocol.transport.get_extra_info("socket")
+        assert type(whole) is socket.socket
+        assert whole.getpeername() == client.getsockname()
+        assert protocol.transport.get_extra_info("socket") is whole
+        client.sendall(b"by its methods from now on")
+        while not protocol.received:
+            scheduler.round(1.0)
+        protocol.transport.write(b"answer")
+        scheduler.round(0.0)
+        assert client.recv(10) == b"answer"
+    scheduler.close()
+    assert whole.fileno() == -1

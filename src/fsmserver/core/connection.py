@@ -95,25 +95,26 @@ class ConnectionFSM:
     )  # fmt: skip
 
     _hooks: ClassVar[Mapping[str, Hook]] = {}
-    _changed: ClassVar[bool] = False
+    _long: ClassVar[bool] = False  # each transition has to go by the methods: a subclass has its own, or hooks
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401 - what a subclass may say is not ours to know
         """Collect the hooks once, so that a machine without any pays nothing for them."""
         super().__init_subclass__(**kwargs)
         names = (f"on_{moment}_{state}" for moment in ("enter", "exit") for state in State)
         cls._hooks = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
-        cls._changed = any(getattr(cls, name) is not getattr(ConnectionFSM, name) for name in SHORTENED)
+        cls._long = bool(cls._hooks) or any(getattr(cls, name) is not getattr(ConnectionFSM, name) for name in SHORTENED)
 
     def __init__(self, *, limits: Limits = DEFAULT, now_s: float = 0.0) -> None:
         """Begin in `accepted`, with an empty outbox and nothing held."""
-        self.state = CONNECTION.initial
+        high_bytes = limits.outbox_high_bytes
+        self.state = BORN
         self.limits = limits
         self.outbox = Outbox()
         self.received_bytes = 0
         self.lingered_bytes = 0
         self.close_reason: CloseReason | None = None
         self._holds = 0
-        self._high_bytes = limits.outbox_high_bytes
+        self._high_bytes = high_bytes
         self._low_bytes = limits.outbox_low_bytes
         self._born_s = self.since_s = now_s
         self._finisher: Who | None = None
@@ -122,9 +123,9 @@ class ConnectionFSM:
         self._observer: Observer | None = None
         self._exchanges = False
         self._told_marks: tuple[int, int] | None = None  # the former ones, until the new ones are told
-        self._watched = watched = self._changed or bool(self._hooks)
+        self._watched = watched = self._long
         self.turn_bytes = 0
-        self.usual_bytes = 0 if watched else limits.outbox_high_bytes  # which is no more than the cap
+        self.usual_bytes = 0 if watched else high_bytes  # which is no more than the cap
 
     def _choose_way(self, *, short: bool) -> None:
         self.turn_bytes = 0
@@ -514,7 +515,7 @@ class ConnectionFSM:
         With `exchanges` the loop may take its short way all the same: then it tells of a usual message in one piece itself.
         It goes by the methods again where that would not tell all: after a `receive` and where marks were set, until the next event.
         """
-        own = self._changed or bool(self._hooks)
+        own = self._long
         self._observer = observer
         self._exchanges = exchanges and observer is not None and not own
         self._watched = own or observer is not None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from fsmserver.core.connection import USUAL, ConnectionFSM
 from fsmserver.core.reasons import AGAIN, ErrnoClass, Who, classify
 from fsmserver.core.states import Event, Interest, State
+from fsmserver.runtime.descriptor import Descriptor
 from fsmserver.runtime.ports import (
     ERROR,
     EXCEPTIONAL,
@@ -25,9 +26,7 @@ from fsmserver.runtime.ports import (
     READABLE,
     WRITABLE,
     Address,
-    BareSocket,
     ListeningSocket,
-    RealSocket,
     Socket,
 )
 from fsmserver.runtime.timers import NEVER_TICK, Dated
@@ -118,9 +117,8 @@ class Link(Dated):
     def lend(self) -> Socket | None:
         """Give the application the socket, as the standard library's own class where it is a socket of the system."""
         sock = self.sock
-        if type(sock) is BareSocket:
-            sock = self.sock = RealSocket(sock.family, sock.type, sock.proto, sock.detach())
-            sock.setblocking(False)
+        if type(sock) is Descriptor:
+            sock = self.sock = sock.whole()
         self.share()
         return sock
 

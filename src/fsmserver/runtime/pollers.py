@@ -10,14 +10,14 @@ Each takes `system`, the module `select` or what stands in for it: the simulated
 import errno
 import select
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
 from fsmserver.core.states import Interest
 from fsmserver.runtime.ports import ERROR, EXCEPTIONAL, HANGUP, INVALID, MOST_EVENTS, READABLE, WRITABLE, Poller
 
-Ready = Sequence[tuple[int, int]]
+Ready = list[tuple[int, int]]
 
 FD_SETSIZE: Final = 1024
 """The size of select's bit sets: in glibc, musl, macOS and the BSDs. A higher descriptor makes the whole call fail."""

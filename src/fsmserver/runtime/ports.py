@@ -28,9 +28,6 @@ MOST_EVENTS: Final = 64
 RealSocket: Final = socket.socket
 """The standard library's class itself, whatever stands under its name later."""
 
-BareSocket: Final = socket.SocketType
-"""What that class derives from, in C. It costs a third to make, and has all that the runtime uses."""
-
 
 class Socket(Protocol):
     """A non-blocking stream socket: the part of `socket.socket` that the runtime uses."""
@@ -120,7 +117,7 @@ class Poller(Protocol):
         """Forget a descriptor, before it is closed."""
 
     @property
-    def wait(self) -> Callable[..., Sequence[tuple[int, int]]]:
+    def wait(self) -> Callable[..., list[tuple[int, int]]]:
         """`wait(timeout_s, most_events)`: wait at most that long; give pairs of a descriptor and the bits of what is ready.
 
         Where more than `most_events` are ready some may be left for the next time; then they come first.

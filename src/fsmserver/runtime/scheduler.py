@@ -25,12 +25,13 @@ from fsmserver.core.outbox import Outbox
 from fsmserver.core.states import Interest
 from fsmserver.core.table import INTEREST
 from fsmserver.runtime.capacity import connection_limit
+from fsmserver.runtime.descriptor import Descriptor
 from fsmserver.runtime.handshake import Gate, Handshake
 from fsmserver.runtime.journal import Journal
 from fsmserver.runtime.link import CLOSED, NOBODY, NOWHERE, READ, Link, Way, close_quietly
 from fsmserver.runtime.listener import Listener
 from fsmserver.runtime.pollers import make_poller
-from fsmserver.runtime.ports import MOST_EVENTS, READABLE, Address, BareSocket, Calls, Clock, Poller, RealSocket, Socket, Teller, Waker
+from fsmserver.runtime.ports import MOST_EVENTS, READABLE, Address, Calls, Clock, Poller, RealSocket, Socket, Teller, Waker
 from fsmserver.runtime.statistics import COUNTED, Counts, Statistics
 from fsmserver.runtime.timers import NEVER_TICK, Agenda, Deadlines, Handle, Timers
 from fsmserver.runtime.waker import SocketWaker
@@ -210,7 +211,7 @@ class Scheduler:
                 self.counts.rounds += rounds
                 rounds = 0
                 self._show(events)
-            for group in self._groups(events) if len(events) > 1 else (events,):
+            for group in self._groups(events) if len(events) > 1 else [events]:
                 for fd, readiness in group:
                     try:
                         link, fsm, outbox, deliver, receive_bytes = ways[fd]
@@ -302,10 +303,10 @@ class Scheduler:
         self.now_s = self.clock()
         self._agenda.next_s = -math.inf if self._soon or self._closing else min(self.deadlines.next_s, self._timers.next_s)
 
-    def _groups(self, events: Sequence[tuple[int, int]]) -> Sequence[Sequence[tuple[int, int]]]:
+    def _groups(self, events: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
         """Divide what is ready into what has its time taken together."""
         if len(events) <= TIMED_EVENTS or self.now_s < self._timed_until_s:
-            return [(event,) for event in events]
+            return [[event] for event in events]
         return [events[first : first + GROUP_EVENTS] for first in range(0, len(events), GROUP_EVENTS)]
 
     def _find(self, fd: int) -> Any:  # noqa: ANN401 - a link, a listener, the mailbox or nobody
@@ -466,14 +467,14 @@ class Scheduler:
     ) -> Link | None:
         """Make a connection of a socket that is connected. If that fails, this socket is closed and nothing else.
 
-        The socket is the scheduler's from now on, whatever happens. With `prepared` it has its options already.
+        The socket is the scheduler's from now on, whatever happens. With `prepared` it does not block, and has its options.
         """
         ready = False
         protocol: object = None
         handshake = None
         try:
-            sock.setblocking(False)
             if not prepared:
+                sock.setblocking(False)
                 self.prepare(sock, peername)
             ready = True
             if self._handshake is None:
@@ -518,7 +519,7 @@ class Scheduler:
         self._last_number += 1
         link = Link(self, sock, peername or None, fsm, self._last_number)
         fd, links = link.fd, self.links
-        if not self._by_descriptor and type(sock) is not BareSocket and type(sock) is not RealSocket:
+        if not self._by_descriptor and type(sock) is not Descriptor and type(sock) is not RealSocket:
             link.share()
         if self._watcher is not None:
             self._have_watched(link, self._watcher)
