@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks import footprint, report, startup
 from benchmarks.build import built
 from benchmarks.report import RAW, UVLOOP, Results
-from benchmarks.servers import FLOOR, OURS, available
+from benchmarks.servers import COMPILED, FLOOR, OURS, available
 from benchmarks.slices import LOAD_CORE, SETTLED_HEAP, Timing, measure, pin, serving
 from benchmarks.workloads import WORKLOADS, takes_part
 
@@ -75,7 +75,7 @@ def run(names: list[str], letters: str, *, quick: bool) -> Results:
     results.versions = versions()
     print(report.versions(results), flush=True)
     timing = QUICK if quick else FULL
-    with built("load", "loop") as paths:
+    with built("load", "loop", servers=names) as paths:
         pin(LOAD_CORE)
         with serving([name for name in names if any(takes_part(name, letter) for letter in letters)], paths, SETTLED_HEAP) as servers:
             for letter in letters:
@@ -112,7 +112,7 @@ def measure_crowds(results: Results, names: list[str], servers: dict[str, tuple[
 
 def few(names: list[str]) -> list[str]:
     """Give those that matter most."""
-    return [name for name in names if name in {OURS, FLOOR, RAW, UVLOOP}]
+    return [name for name in names if name in {OURS, COMPILED, FLOOR, RAW, UVLOOP}]
 
 
 def note(what: str) -> None:

@@ -13,11 +13,11 @@ from matplotlib import pyplot as plt  # noqa: E402 - after its settings
 
 from benchmarks.figures import BUCKET_RATIO  # noqa: E402
 from benchmarks.report import Results, latency_histogram  # noqa: E402
-from benchmarks.servers import FLOOR, OURS  # noqa: E402
+from benchmarks.servers import COMPILED, FLOOR, OURS  # noqa: E402
 from benchmarks.slices import Measured  # noqa: E402
 from benchmarks.workloads import WORKLOADS  # noqa: E402
 
-RED, BLACK = "#d62728", "#222222"
+RED, DARK_RED, BLACK = "#d62728", "#7a0019", "#222222"
 OTHERS = [each for each in map(mpl.colors.to_hex, mpl.colormaps["tab20"].colors) if each != RED]  # type: ignore[attr-defined]
 COST_LETTERS = "abcdefg"
 LATENCY_LETTERS = "abh"
@@ -25,8 +25,8 @@ CLIP = 6.0
 
 
 def color(name: str, position: int) -> str:
-    """Give ours one that stands out, and the floor black."""
-    return {OURS: RED, FLOOR: BLACK}.get(name, OTHERS[position % len(OTHERS)])
+    """Give each build of ours one that stands out, and the floor black."""
+    return {OURS: RED, COMPILED: DARK_RED, FLOOR: BLACK}.get(name, OTHERS[position % len(OTHERS)])
 
 
 def costs(workloads: dict[str, Measured], path: Path) -> None:
@@ -67,7 +67,7 @@ def growth(crowds: dict[str, dict[int, Measured]], path: Path) -> None:
         names = [name for name, slices in by_crowd[numbers[0]].same_core.items() if slices]
         for position, name in enumerate(names):
             values = [by_crowd[crowd].us(name).median for crowd in numbers]
-            panel.plot(numbers, values, "o-", ms=3, lw=2.2 if name == OURS else 1, color=color(name, position), label=name)
+            panel.plot(numbers, values, "o-", ms=3, lw=2.2 if name in {OURS, COMPILED} else 1, color=color(name, position), label=name)
         panel.set(xscale="log", yscale="log", title=what, xlabel="connections", ylabel="server CPU a message, µs")
         for axis in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
             axis("{x:.0f}")
@@ -89,7 +89,7 @@ def distributions(workloads: dict[str, Measured], path: Path) -> None:
                 left -= histogram[bucket]
                 edges.append(BUCKET_RATIO ** (bucket + 1))
                 shares.append(max(left / total, 1e-5))
-            panel.plot(edges, shares, lw=2.2 if name == OURS else 1, color=color(name, position), label=name)
+            panel.plot(edges, shares, lw=2.2 if name in {OURS, COMPILED} else 1, color=color(name, position), label=name)
         panel.set(xscale="log", yscale="log", ylim=(1e-4, 1), title=f"{letter}: {WORKLOADS[letter].words}", xlabel="latency, µs")
         panel.set_ylabel("share of messages that take longer")
     panels[0][-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))

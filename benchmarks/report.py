@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from benchmarks.figures import Spread, added, percentile_us, spread
-from benchmarks.servers import FLOOR, OURS, TRACED
+from benchmarks.servers import COMPILED, COMPILED_TRACED, FLOOR, OURS, TRACED
 from benchmarks.slices import Measured
 from benchmarks.workloads import CROWD, WORKLOADS
 
@@ -119,7 +119,12 @@ def made_of(found: Measured) -> str:
         ["interpreter: what a bare loop in Python adds", f"{times_raw - 1:+.2f}", f"{raw - floor:+.2f}"],
         ["fsmserver: what the server adds to that", f"{times_ours - times_raw:+.2f}", f"{ours - raw:+.2f}"],
     ]
-    shares = ", ".join(f"{name} {1 - found.user_share[name]:.0%}" for name in (FLOOR, RAW, OURS))
+    measured = [FLOOR, RAW, OURS]
+    if found.same_core.get(COMPILED):
+        measured.append(COMPILED)
+        times, us = found.times_floor(COMPILED).median, found.us(COMPILED).median
+        rows.append(["or fsmserver compiled: what that adds to the C loop", f"{times - 1:+.2f}", f"{us - floor:+.2f}"])
+    shares = ", ".join(f"{name} {1 - found.user_share[name]:.0%}" for name in measured)
     return f"**What a message in b is made of** (share of the CPU in the kernel: {shares})\n\n{table(['part', 'x C loop', 'µs'], rows)}"
 
 
@@ -167,7 +172,10 @@ def start(results: Results) -> str:
 
 def trace(found: Measured) -> str:
     """Say what the trace costs."""
-    return f"The trace costs {found.times_floor(TRACED, OURS).median - 1:+.0%} of server CPU in b."
+    text = f"The trace costs {found.times_floor(TRACED, OURS).median - 1:+.0%} of server CPU in b"
+    if found.same_core.get(COMPILED_TRACED):
+        text += f", and {found.times_floor(COMPILED_TRACED, COMPILED).median - 1:+.0%} of the compiled build's"
+    return f"{text}."
 
 
 def everything(results: Results) -> Iterable[str]:

@@ -1,4 +1,5 @@
-"""The echo servers that are compared. Run as a program with a name, one prints its port and serves until it is ended.
+"""The echo servers that are compared. Run as a program with a name, one prints its port and serves until it is ended; a folder
+after the name is looked in first for what it imports.
 
 Each is written as its own documentation would have it: with flow control (who does not read is not read from), with
 Nagle's algorithm off, and the backlog that all have. Those that take a protocol class take the same one.
@@ -55,7 +56,17 @@ def no_delay(sock: Any) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def fsmserver(**options: Any) -> None:
+def must_be(*, compiled: bool) -> None:
+    """Refuse to be measured under the name of the other build."""
+    import fsmserver
+    from fsmserver.core.compiling import is_compiled
+
+    if is_compiled() != compiled:
+        builds = {True: "the compiled build", False: "pure Python"}
+        raise SystemExit(f"{fsmserver.__path__[0]} is {builds[not compiled]}, and {builds[compiled]} is to be measured.")
+
+
+def serve_fsmserver(**options: Any) -> None:
     from fsmserver.runtime.binding import Tcp
     from fsmserver.runtime.server import Server
 
@@ -64,11 +75,31 @@ def fsmserver(**options: Any) -> None:
         server.run()
 
 
-def fsmserver_traced() -> None:
+def serve_fsmserver_traced() -> None:
     from fsmserver.runtime.trace import Trace
 
     with open(os.devnull, "w", encoding="utf-8", buffering=1 << 16) as file:
-        fsmserver(watcher=Trace(file))
+        serve_fsmserver(watcher=Trace(file))
+
+
+def fsmserver_pure() -> None:
+    must_be(compiled=False)
+    serve_fsmserver()
+
+
+def fsmserver_pure_traced() -> None:
+    must_be(compiled=False)
+    serve_fsmserver_traced()
+
+
+def fsmserver_compiled() -> None:
+    must_be(compiled=True)
+    serve_fsmserver()
+
+
+def fsmserver_compiled_traced() -> None:
+    must_be(compiled=True)
+    serve_fsmserver_traced()
 
 
 async def serve_protocol() -> None:
@@ -316,8 +347,10 @@ def threads() -> None:
 
 
 SERVERS: dict[str, Callable[[], None]] = {
-    "fsmserver": fsmserver,
-    "fsmserver+trace": fsmserver_traced,
+    "fsmserver": fsmserver_pure,
+    "fsmserver compiled": fsmserver_compiled,
+    "fsmserver+trace": fsmserver_pure_traced,
+    "fsmserver compiled+trace": fsmserver_compiled_traced,
     "raw epoll": raw_epoll,
     "uvloop Protocol": uvloop_protocol,
     "uvloop streams": uvloop_streams,
@@ -335,29 +368,40 @@ SERVERS: dict[str, Callable[[], None]] = {
 FLOOR = "C epoll"
 NODE = "Node net"
 OURS = "fsmserver"
+COMPILED = "fsmserver compiled"
 TRACED = "fsmserver+trace"
-COUNTED = [OURS, FLOOR, "raw epoll", "uvloop Protocol", "asyncio Protocol", "asyncio streams", "gevent", "Twisted", "trio"]
+COMPILED_TRACED = "fsmserver compiled+trace"
+PACKAGE = "package"
+FROM_PACKAGE = {COMPILED, COMPILED_TRACED}
+"""Those that import the package which the suite has compiled for them; the others import the one that is installed."""
+
+COUNTED = [OURS, COMPILED, FLOOR, "raw epoll", "uvloop Protocol", "asyncio Protocol", "asyncio streams", "gevent", "Twisted", "trio"]
 """Those that wait in epoll, have one thread and are not compiled while they run: the instruction counter can play their kernel."""
 
 
 def command(name: str, paths: dict[str, str]) -> list[str]:
-    """Give the command that runs a server; `paths` says where the C loop is."""
+    """Give the command that runs a server; `paths` says where what was compiled for it is."""
     if name == FLOOR:
         return [paths["loop"]]
     if name == NODE:
         return [shutil.which("node") or "node", str(HERE / "echo.js")]
-    return [sys.executable, "-P", "-W", "ignore", str(HERE / "servers.py"), name]
+    return [sys.executable, "-P", "-W", "ignore", str(HERE / "servers.py"), name, *([paths[PACKAGE]] if name in FROM_PACKAGE else [])]
 
 
 def available() -> list[str]:
-    """Name the servers that can be run here: whose packages are installed."""
+    """Name the servers that can be run here: whose packages are installed, and that can be compiled."""
+    import sysconfig
     from importlib.util import find_spec
 
-    needs = {"uvloop Protocol": "uvloop", "uvloop streams": "uvloop", "gevent": "gevent", "Twisted": "twisted", "Tornado": "tornado"}
-    needs |= {"trio": "trio", "pyasyncore": "asyncore"}
-    there = [name for name in SERVERS if name not in needs or find_spec(needs[name])]
+    needs = {"uvloop Protocol": ["uvloop"], "uvloop streams": ["uvloop"], "gevent": ["gevent"], "Twisted": ["twisted"]}
+    needs |= {"Tornado": ["tornado"], "trio": ["trio"], "pyasyncore": ["asyncore"]}
+    needs |= {name: ["pip", "hatchling", "mypyc", "setuptools"] for name in FROM_PACKAGE}
+    there = [name for name in SERVERS if all(map(find_spec, needs.get(name, [])))]
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        there = [name for name in there if name not in FROM_PACKAGE]
     return [there[0], FLOOR, *there[1:], *([NODE] if shutil.which("node") else [])]
 
 
 if __name__ == "__main__":
+    sys.path[:0] = sys.argv[2:]
     SERVERS[sys.argv[1]]()

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from benchmarks.servers import FLOOR, OURS, TRACED
+from benchmarks.servers import COMPILED, COMPILED_TRACED, FLOOR, OURS, TRACED
 
 CROWD = 10_000
 """How many silent connections the crowd of workload g has."""
@@ -37,7 +37,7 @@ WORKLOADS = {
     "i": Workload("100 x 64 B, trace on"),
 }
 
-ONLY = {"i": [OURS, TRACED, FLOOR]}
+ONLY = {"i": [OURS, TRACED, COMPILED, COMPILED_TRACED, FLOOR]}
 """Who takes part in a workload that is not for all."""
 
 NOT_FOR_CROWDS = ["threads", "pyasyncore"]
@@ -48,4 +48,6 @@ def takes_part(name: str, letter: str) -> bool:
     """Tell whether a server is measured in a workload."""
     if letter in ONLY:
         return name in ONLY[letter]
-    return name != TRACED and not (name in NOT_FOR_CROWDS and WORKLOADS[letter].idle + WORKLOADS[letter].connections > CROWD // 2)
+    if name in {TRACED, COMPILED_TRACED}:
+        return False
+    return not (name in NOT_FOR_CROWDS and WORKLOADS[letter].idle + WORKLOADS[letter].connections > CROWD // 2)

@@ -7,13 +7,13 @@ import pytest
 from benchmarks import report
 from benchmarks.figures import BUCKET_RATIO, Spread, added, percentile_us, ratios, spread
 from benchmarks.report import Results
-from benchmarks.servers import FLOOR, OURS, TRACED
+from benchmarks.servers import COMPILED, COMPILED_TRACED, FLOOR, OURS, TRACED
 from benchmarks.slices import Measured, Slice
 from benchmarks.workloads import WORKLOADS, takes_part
 
 
 def measured(**costs_s: list[float]) -> Measured:
-    names = {"ours": OURS, "floor": FLOOR}
+    names = {"ours": OURS, "floor": FLOOR, "raw": report.RAW, "compiled": COMPILED, "traced": TRACED, "compiled_traced": COMPILED_TRACED}
     found = Measured(names[name] for name in costs_s)
     for name, costs in costs_s.items():
         found.same_core[names[name]] = [Slice(cost_s, 2.0, 1_000_000, 1.0) for cost_s in costs]
@@ -102,8 +102,25 @@ def test_starting_without_words_is_reported_if_it_could_be_measured() -> None:
     assert "5 (4 to 6)" in report.start(Results.of(json.loads(json.dumps(results.data()))))
 
 
-def test_the_traced_server_takes_part_in_its_own_workload_only() -> None:
-    assert [letter for letter in WORKLOADS if takes_part(TRACED, letter)] == ["i"]
+def test_the_compiled_build_takes_part_wherever_the_pure_one_does() -> None:
+    assert all(takes_part(COMPILED, letter) == takes_part(OURS, letter) for letter in WORKLOADS)
+
+
+def test_what_a_message_is_made_of_and_what_a_trace_costs_have_the_compiled_build_if_it_was_measured() -> None:
+    found = measured(ours=[4.0], floor=[2.0], raw=[3.0])
+    found.user_share = dict.fromkeys([OURS, FLOOR, report.RAW, COMPILED], 0.5)
+    assert "compiled" not in report.made_of(found)
+    found = measured(ours=[4.0], floor=[2.0], raw=[3.0], compiled=[2.5])
+    found.user_share = dict.fromkeys([OURS, FLOOR, report.RAW, COMPILED], 0.5)
+    assert "| or fsmserver compiled: what that adds to the C loop |    +0.25 | +0.50 |" in report.made_of(found)
+    assert report.trace(measured(ours=[2.0], traced=[3.0])) == "The trace costs +50% of server CPU in b."
+    both = measured(ours=[2.0], traced=[3.0], compiled=[1.0], compiled_traced=[1.2])
+    assert report.trace(both) == "The trace costs +50% of server CPU in b, and +20% of the compiled build's."
+
+
+@pytest.mark.parametrize("traced", [TRACED, COMPILED_TRACED])
+def test_the_traced_server_takes_part_in_its_own_workload_only(traced: str) -> None:
+    assert [letter for letter in WORKLOADS if takes_part(traced, letter)] == ["i"]
     assert not takes_part("trio", "i")
 
 

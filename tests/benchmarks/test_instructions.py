@@ -8,7 +8,7 @@ import pytest
 from benchmarks import instructions
 from benchmarks.build import built
 from benchmarks.instructions import Length, Record, accepted, check, complaints, count, made_with, per_message
-from benchmarks.servers import FLOOR, OURS
+from benchmarks.servers import COMPILED, FLOOR, OURS
 
 PROFILE = """\
 # callgrind format
@@ -62,8 +62,25 @@ def test_a_workload_without_a_record_fails() -> None:
 def test_a_record_of_another_python_is_not_compared_passes_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert check({OURS: {"b": 1.0}}, {"CPython 2.7.18, glibc-2.0": {OURS: {"b": 0.1}}}) == 0
     assert capsys.readouterr().out.startswith(
-        f"\nNothing is compared: this is {made_with()}, and the record is of CPython 2.7.18, glibc-2.0."
+        f"\nfsmserver is not compared: this is {made_with()}, and the record is of CPython 2.7.18, glibc-2.0."
     )
+
+
+def test_another_compiler_is_said_and_leaves_the_pure_build_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(instructions, "made_with", lambda name=OURS: {OURS: "a", COMPILED: "a, mypyc 3"}[name])
+    kept = {"a": {OURS: {"b": 1000.0}}, "a, mypyc 2": {COMPILED: {"b": 100.0}}}
+    assert check({OURS: {"b": 1031.0}, COMPILED: {"b": 200.0}}, kept) == 1
+    said = capsys.readouterr().out
+    assert "fsmserver compiled is not compared: this is a, mypyc 3, and the record is of a, mypyc 2. --accept adds to it." in said
+    assert "fsmserver executes 1,031" in said
+    assert check({COMPILED: {"b": 104.0}}, accepted(kept, {COMPILED: {"b": 100.0}})) == 1
+
+
+def test_what_is_accepted_of_the_compiled_build_stands_by_its_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "made_with", lambda name=OURS: {OURS: "a", COMPILED: "a, mypyc 3"}[name])
+    assert accepted({"a": {OURS: {"b": 1.0}}}, {COMPILED: {"b": 2.0}}) == {"a": {OURS: {"b": 1.0}}, "a, mypyc 3": {COMPILED: {"b": 2.0}}}
 
 
 def test_accepting_replaces_what_was_counted_and_keeps_the_rest() -> None:
@@ -73,9 +90,10 @@ def test_accepting_replaces_what_was_counted_and_keeps_the_rest() -> None:
 
 def test_the_record_in_the_repository_has_the_workloads_that_are_compared() -> None:
     kept = json.loads(instructions.RECORD.read_text(encoding="utf-8"))
-    assert kept
+    assert {name for counts in kept.values() for name in counts} == set(instructions.RECORDED)
     for counts in kept.values():
-        assert {name: "".join(sorted(workloads)) for name, workloads in counts.items()} == instructions.RECORDED
+        for name, workloads in counts.items():
+            assert "".join(sorted(workloads)) == instructions.RECORDED[name]
 
 
 @pytest.mark.slow
