@@ -38,15 +38,15 @@ class _Watched:
         self.inputs: set[int] = set()
         self.outputs: set[int] = set()
 
-    def add(self, fd: int, interest: Interest) -> None:
+    def add(self, fd: int, interest: int) -> None:
         self._tell(fd, interest, new=True)
         self._note(fd, interest)
 
-    def change(self, fd: int, interest: Interest) -> None:
+    def change(self, fd: int, interest: int) -> None:
         self._tell(fd, interest, new=False)
         self._note(fd, interest)
 
-    def _note(self, fd: int, interest: Interest) -> None:
+    def _note(self, fd: int, interest: int) -> None:
         if READS[interest]:
             self.inputs.add(fd)
         else:
@@ -64,7 +64,7 @@ class _Watched:
     def mute(self, fd: int) -> None:
         """Take the descriptor out of the system's own set, if it has one."""
 
-    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:
+    def _tell(self, fd: int, interest: int, *, new: bool) -> None:
         """Bring the system's own set up to date, if it has one."""
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class SelectPoller(_Watched):
         self._rotated = _Rotation()
         self._idle = _DeathWatch(system) if hasattr(system, "epoll") else None
 
-    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:  # noqa: ARG002 - the watch knows what is new
+    def _tell(self, fd: int, interest: int, *, new: bool) -> None:  # noqa: ARG002 - the watch knows what is new
         if self._idle is not None:
             if interest:
                 self._idle.drop(fd)
@@ -184,7 +184,7 @@ class PollPoller(_Watched):
         self._poll = system.poll()
         self._rotated = _Rotation()
 
-    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:  # noqa: ARG002 - poll takes both as one
+    def _tell(self, fd: int, interest: int, *, new: bool) -> None:  # noqa: ARG002 - poll takes both as one
         self._poll.register(fd, POLL_MASKS[interest])
 
     def mute(self, fd: int) -> None:
@@ -216,14 +216,14 @@ class EpollPoller(_Watched):
         fd: int = self._epoll.fileno()
         return fd
 
-    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:
+    def _tell(self, fd: int, interest: int, *, new: bool) -> None:
         assert not new, "what is new is added in one piece"
         try:
             self._epoll.modify(fd, POLL_MASKS[interest])
         except FileNotFoundError:  # it was muted
             self._register(fd, POLL_MASKS[interest])
 
-    def add(self, fd: int, interest: Interest) -> None:
+    def add(self, fd: int, interest: int) -> None:
         """Begin to watch a new descriptor. This and `remove` are all in one piece: every connection comes by here."""
         self._register(fd, POLL_MASKS[interest])
         if READS[interest]:
@@ -263,7 +263,7 @@ class KqueuePoller(_Watched):
         self._system = system
         self._kqueue = system.kqueue()
 
-    def _tell(self, fd: int, interest: Interest, *, new: bool) -> None:  # noqa: ARG002 - the sets know what is new
+    def _tell(self, fd: int, interest: int, *, new: bool) -> None:  # noqa: ARG002 - the sets know what is new
         for bit, known, event_filter in (
             (Interest.READ, self.inputs, self._system.KQ_FILTER_READ),
             (Interest.WRITE, self.outputs, self._system.KQ_FILTER_WRITE),
