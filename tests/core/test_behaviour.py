@@ -442,6 +442,7 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 }
 
 
+@pytest.mark.pure
 @pytest.mark.slow
 @pytest.mark.untraced("the machine is broken on purpose")
 @pytest.mark.parametrize("fault", FAULTS)

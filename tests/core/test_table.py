@@ -101,6 +101,7 @@ def test_interest_owing_and_deadline_of_each_state_with_all_holds(state: State, 
     assert renews(state, holds, "taken") is (limit in ("idle_s", "stall_s"))
 
 
+@pytest.mark.pure
 def test_a_hole_in_the_deadlines_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fsmserver.core.table.DEADLINES", ())
     with pytest.raises(LookupError, match="no deadline is declared for queued"):

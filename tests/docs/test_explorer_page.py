@@ -13,6 +13,7 @@ pytestmark = pytest.mark.untraced("an explorer goes back to earlier states: what
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explorer.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.pure
 def test_its_examples_run() -> None:
     namespace: dict[str, object] = {}
     examples = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)

@@ -19,6 +19,7 @@ def test_the_one_line_runs() -> None:
     exec(ONE_LINE, {})
 
 
+@pytest.mark.pure
 def test_the_fixtures_are_as_it_says(sim_server: Callable[..., World], no_leaks: LeakCheck) -> None:
     space: dict[str, Any] = {}
     exec("from fsmserver.cli.echo import Echo\n" + WITH_FIXTURES, space)

@@ -338,6 +338,7 @@ def test_what_is_accepted_has_its_options_from_the_listening_socket_or_is_given_
         scheduler.close()
 
 
+@pytest.mark.pure
 def test_a_listening_socket_that_takes_no_options_leaves_them_to_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*_: object) -> None:
         raise OSError(92, "Protocol not available")

@@ -203,6 +203,7 @@ def test_an_empty_graph_has_no_depth() -> None:
 QUICK = [name for name in SMALL if name not in ("pauses", "closes", "one of two refused")]
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("name", QUICK)
 def test_small_searches_of_the_shipped_code_are_complete_and_find_nothing(name: str) -> None:
     result = explore(BoundedServer(SMALL[name]))
@@ -216,6 +217,7 @@ def plain() -> Result:
     return explore(BoundedServer(ONE))
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("change", [{"poller": "poll"}, {"poller": "select"}, {"watched": False}], ids=str)
 def test_the_graph_is_the_same_on_every_poller_and_with_the_short_cuts(plain: Result, change: dict[str, Any]) -> None:
     other = explore(BoundedServer(replace(ONE, **change)))
@@ -224,6 +226,7 @@ def test_the_graph_is_the_same_on_every_poller_and_with_the_short_cuts(plain: Re
         assert list(other.graph.edges(state)) == list(plain.graph.edges(state))
 
 
+@pytest.mark.pure
 def test_the_states_are_not_few_because_something_cannot_happen(plain: Result) -> None:
     kinds = {operation[0] for state in range(plain.states) for operation, _ in plain.graph.edges(state)}
     assert kinds == {"round", "tick", "connect", "leave", *ONE.operations}
@@ -232,6 +235,7 @@ def test_the_states_are_not_few_because_something_cannot_happen(plain: Result) -
 EVERYTHING_AT_ONCE = Bounds(operations=EVERYTHING, faults=SMALL["faults"].faults, ticks=2, idle_ticks=2, watched=True)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("bounds", [EVERYTHING_AT_ONCE, replace(EVERYTHING_AT_ONCE, poller="select", half_open=True, most_connections=1)])
 def test_a_restored_world_goes_where_a_world_goes_that_was_never_disturbed(bounds: Bounds) -> None:
     """On random paths of 20 operations; before each of them the one world makes a detour and is restored."""
@@ -296,6 +300,7 @@ def futures(server: BoundedServer, path: tuple[Operation, ...]) -> list[tuple[Op
     return found
 
 
+@pytest.mark.pure
 def test_a_world_does_not_grow_however_many_peers_have_come_and_gone() -> None:
     server = BoundedServer(replace(ONE, operations=("say",)))
     world = server.make()
@@ -385,6 +390,7 @@ def is_never_relieved(_: object) -> object:
     return lambda self: None
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("bounds", "fault", "sentence", "operations"),
     [
@@ -405,6 +411,7 @@ def test_a_fault_in_the_shipped_code_is_found_by_the_fewest_operations(
     assert len(violation.trace) == operations
 
 
+@pytest.mark.pure
 def test_a_trace_leads_to_its_violation_again() -> None:
     with planted(ConnectionFSM, "_press", ignores_backpressure):
         server = BoundedServer(ONE)
@@ -432,6 +439,7 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 SINGLE = ("--connections", "1", "--most-connections", "1")
 
 
+@pytest.mark.pure
 def test_the_command_prints_what_it_searched(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     code, out, _ = run(*SINGLE, "--graph", str(tmp_path / "graph"), monkeypatch=monkeypatch, capsys=capsys)
     assert code == 0
@@ -441,6 +449,7 @@ def test_the_command_prints_what_it_searched(monkeypatch: pytest.MonkeyPatch, ca
     assert len((tmp_path / "graph").read_text().splitlines()) == 265 + 886
 
 
+@pytest.mark.pure
 def test_the_command_prints_the_shortest_trace_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with planted(Link, "_adapt", registers_output_for_ever):
         code, out, _ = run(*SINGLE, monkeypatch=monkeypatch, capsys=capsys)
@@ -449,12 +458,14 @@ def test_the_command_prints_the_shortest_trace_and_fails(monkeypatch: pytest.Mon
     assert "the shortest trace, 9 operations:\n  connect(1)\n" in out
 
 
+@pytest.mark.pure
 def test_a_search_that_is_cut_short_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(*SINGLE, "--most-states", "50", monkeypatch=monkeypatch, capsys=capsys)
     assert code == 1
     assert "cut short: " in out
 
 
+@pytest.mark.pure
 def test_the_command_makes_the_small_searches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("fsmserver.cli.exploring.SMALL", {"half open and paused": SMALL["half open and paused"]})
     code, out, _ = run("--small", monkeypatch=monkeypatch, capsys=capsys)
@@ -462,6 +473,7 @@ def test_the_command_makes_the_small_searches(monkeypatch: pytest.MonkeyPatch, c
     assert out.startswith("half open and paused\nstates       150\n")
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -23,6 +23,7 @@ def exchange(world: World) -> None:
         world.apply(operation)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("options", [{}, {"poller": "select"}, {"eager_writes": False}, {"handshake": True}])
 def test_a_simulated_server_serves_and_leaves_nothing(sim_server: SimServer, no_leaks: LeakCheck, options: dict[str, Any]) -> None:
     world = sim_server(Echo, **options)
@@ -36,6 +37,7 @@ def test_a_simulated_kernel_has_a_clock_of_its_own(sim_kernel: SimKernel, virtua
     assert virtual_clock() == before_s + 3600
 
 
+@pytest.mark.pure
 @pytest.mark.network
 def test_a_real_server_leaves_nothing(no_leaks: LeakCheck) -> None:
     with Server(Echo, Tcp("127.0.0.1", 0)) as server, socket.create_connection(server.address, timeout=20) as client:
@@ -45,6 +47,7 @@ def test_a_real_server_leaves_nothing(no_leaks: LeakCheck) -> None:
         assert client.recv(100) == b"hello"
 
 
+@pytest.mark.pure
 def test_an_open_descriptor_is_a_leak() -> None:
     with LeakCheck() as check:
         near, far = os.pipe()
@@ -55,6 +58,7 @@ def test_an_open_descriptor_is_a_leak() -> None:
     assert f"descriptor {near}" in leaks[0] + leaks[1]
 
 
+@pytest.mark.pure
 def test_a_connection_left_open_and_a_timer_are_leaks() -> None:
     with LeakCheck() as check:
         world = World(Echo)
@@ -75,6 +79,7 @@ class Tangled(Echo):
         self.myself = self
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(("factory", "tangled"), [(Echo, False), (Tangled, True)])
 def test_a_closed_connection_in_a_cycle_is_a_leak(factory: Callable[[], object], tangled: bool) -> None:
     with LeakCheck() as check:
@@ -86,6 +91,7 @@ def test_a_closed_connection_in_a_cycle_is_a_leak(factory: Callable[[], object],
     assert any("cycle" in leak for leak in leaks) is tangled
 
 
+@pytest.mark.pure
 def test_a_deadline_of_nobody_is_a_leak() -> None:
     with LeakCheck() as check:
         world = World(Echo, limits=Limits())

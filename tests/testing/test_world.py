@@ -74,6 +74,7 @@ class TestWays:
 
 
 class TestBytes:
+    @pytest.mark.pure
     @UNWATCHED
     @pytest.mark.parametrize("watched", [False, True])
     def test_a_byte_that_changes_on_its_way_in_is_found(self, monkeypatch: pytest.MonkeyPatch, *, watched: bool) -> None:
