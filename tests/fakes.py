@@ -418,6 +418,9 @@ class FakeWaker:
     def fileno(self) -> int:
         return self.fd
 
+    def bell(self) -> int:
+        return self.fd
+
     def wake(self) -> None:
         self.rung = True
 

@@ -1,6 +1,7 @@
 """A server on the loopback interface: it starts, serves, drains and gives everything back."""
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -159,6 +160,23 @@ def test_a_signal_stops_it_and_the_former_handlers_come_back(call: Callable[[Ser
     server._give_up_draining()  # the timer of a drain that was over before it
     assert server.run(), "it is over, and all had ended by themselves"
     server.close()
+
+
+def test_a_signal_ends_a_wait_though_its_handler_has_not_run_yet() -> None:
+    heard: list[bool] = []
+
+    def ready() -> None:
+        former = signal.signal(signal.SIGUSR1, lambda *_: None)  # which does nothing that the loop could see
+        signal.raise_signal(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, former)
+        heard.append(select.select([server.scheduler._waker.fileno()], [], [], 0)[0] != [])
+        server.stop()
+
+    before = signal.set_wakeup_fd(-1)
+    with Server(Echo, HERE) as server:
+        assert server.run(handle_signals=True, when_ready=ready)
+    assert heard == [True]
+    assert signal.set_wakeup_fd(before) == -1, "what was there before is there again"
 
 
 def test_serve_is_all_one_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,9 @@ class Waker(Protocol):
     def fileno(self) -> int:
         """Give the descriptor that becomes readable."""
 
+    def bell(self) -> int:
+        """Give the descriptor that a byte may be written to, by the system too, to make it readable."""
+
     def wake(self) -> None:
         """Make it readable; may be called from anywhere, any number of times."""
 

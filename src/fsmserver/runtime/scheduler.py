@@ -628,6 +628,11 @@ class Scheduler:
     # Looking.
 
     @property
+    def bell(self) -> int:
+        """The descriptor that ends a wait when a byte is written to it: for `signal.set_wakeup_fd`."""
+        return self._waker.bell()
+
+    @property
     def inputs(self) -> set[int]:
         """The descriptors watched for reading: listeners and connections."""
         return self.poller.inputs - {self._waker.fileno()}

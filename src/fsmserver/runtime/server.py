@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from fsmserver.core.limits import DEFAULT, Limits
@@ -18,7 +18,7 @@ from fsmserver.runtime.pollers import make_poller
 from fsmserver.runtime.scheduler import Exceptional, Round, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fsmserver.runtime.handshake import Handshake
     from fsmserver.runtime.link import Link
@@ -132,24 +132,33 @@ class Server:
             raise RuntimeError("this server was made in another process; make one after the fork")
         if not self.addresses:
             self.start()
-        former = self._take_signals() if handle_signals else {}
-        try:
+        with self._signals_heard() if handle_signals else nullcontext():
             if when_ready is not None:
                 when_ready()
             self.scheduler.run(self._is_over)
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
         return self._drained
 
     def _is_over(self) -> bool:
         return self._stopped or (self._stopping and not self.scheduler.links)
 
-    def _take_signals(self) -> dict[int, Any]:
+    @contextmanager
+    def _signals_heard(self) -> Iterator[None]:
+        """Have signals stop the server, in the main thread. Each rings the waker as well.
+
+        A handler runs between two steps of Python. What comes after the last of them and before a wait would be heard when
+        that wait has ended; and a compiled loop makes no steps of Python at all.
+        """
         if threading.current_thread() is not threading.main_thread():
-            return {}
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        return {number: signal.signal(number, lambda *_: self.stop()) for number in numbers}
+            yield
+            return
+        former = {number: signal.signal(number, lambda *_: self.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+        former_bell = signal.set_wakeup_fd(self.scheduler.bell, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(former_bell)
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
     def stop(self) -> None:
         """Stop gracefully; asked for a second time, abort what is left. May be called from any thread or signal handler."""

@@ -23,6 +23,11 @@ class SocketWaker:
         fd: int = self._watched.fileno()
         return fd
 
+    def bell(self) -> int:
+        """Give the descriptor that a byte is written to, for `signal.set_wakeup_fd`."""
+        fd: int = self._rung.fileno()
+        return fd
+
     def wake(self) -> None:
         """Make it readable. A full pair is readable already; a closed one has nobody left to wake."""
         with suppress(OSError):
