@@ -30,9 +30,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "untraced(reason): --fsm-traces leaves it alone: its connections do wrong on purpose, or may not be watched"
     )
     if config.getoption("--fsm-traces"):
-        from fsmserver.testing.traces import TraceCheck  # noqa: PLC0415 - see the module
+        from fsmserver.testing.builds import TakesPureBuild  # noqa: PLC0415 - see the module
+        from fsmserver.testing.traces import TraceCheck  # noqa: PLC0415 - as above
 
-        config.pluginmanager.register(TraceCheck(), "fsm-traces")
+        try:
+            config.pluginmanager.register(TraceCheck(), "fsm-traces")
+        except TakesPureBuild as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.status import Status
 
+from fsmserver.cli.failures import CommandFailed
 from fsmserver.runtime.pollers import available
 from fsmserver.testing.bounded import EVERYTHING, SMALL, BoundedServer, Bounds
+from fsmserver.testing.builds import TakesPureBuild
 from fsmserver.testing.explorer import Graph, Result, explore
 from fsmserver.testing.operations import words
 from fsmserver.testing.system import SimSystem
@@ -46,6 +48,7 @@ def run_exploration(bounds: Bounds, *, small: bool, most_states: int | None, gra
 
     Raises:
         ValueError: the file for the graph cannot be written.
+        CommandFailed: the package is compiled.
 
     """
     searches = SMALL.items() if small else [("", bounds)]
@@ -54,8 +57,11 @@ def run_exploration(bounds: Bounds, *, small: bool, most_states: int | None, gra
 
 def search(name: str, bounds: Bounds, most_states: int | None, graph: Path | None) -> int:
     """Search once."""
-    with status() as shown:
-        result = explore(BoundedServer(bounds), most_states=most_states, on_progress=None if shown is None else Shown(shown))
+    try:
+        with status() as shown:
+            result = explore(BoundedServer(bounds), most_states=most_states, on_progress=None if shown is None else Shown(shown))
+    except TakesPureBuild as error:
+        raise CommandFailed(str(error)) from error
     if name:
         sys.stdout.write(f"{name}\n")
     sys.stdout.write("\n".join(report(result)) + "\n")

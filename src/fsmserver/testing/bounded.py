@@ -43,6 +43,7 @@ from fsmserver.core.limits import Limits
 from fsmserver.core.states import ListenerState, State
 from fsmserver.runtime.pollers import EpollPoller
 from fsmserver.runtime.timers import NEVER_TICK, TICK_S
+from fsmserver.testing.builds import must_be_pure
 from fsmserver.testing.faults import ArmedFault
 from fsmserver.testing.invariants import InvariantViolated
 from fsmserver.testing.kernel import DESCRIPTORS, MICROSECONDS
@@ -206,7 +207,13 @@ class BoundedServer:
         return world
 
     def untouched(self, world: World) -> tuple[object, ...]:
-        """Name what only grows and decides nothing, and what never changes: it is not put back."""
+        """Name what only grows and decides nothing, and what never changes: it is not put back.
+
+        Raises:
+            TakesPureBuild: the package is compiled; nothing could be put back.
+
+        """
+        must_be_pure("the exhaustive search")
         scheduler = world.scheduler
         return (
             world.coverage, world.transitions, world._do, scheduler.counts, scheduler.journal, scheduler._waker,  # noqa: SLF001

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from fsmserver.runtime.link import Link
 from fsmserver.runtime.scheduler import Scheduler
+from fsmserver.testing.builds import must_be_pure
 
 DESCRIPTORS: Final = "/proc/self/fd"
 """Where Linux lists a process's descriptors; elsewhere they are not looked at."""
@@ -43,7 +44,13 @@ class LeakCheck:
         self._bury: Any = None
 
     def __enter__(self) -> Self:
-        """Look at what is there, and watch what is made from now on."""
+        """Look at what is there, and watch what is made from now on.
+
+        Raises:
+            TakesPureBuild: the package is compiled.
+
+        """
+        must_be_pure("the leak check")
         self._collects = gc.isenabled()
         gc.collect()
         gc.disable()

@@ -20,6 +20,7 @@ from fsmserver.core.behaviour import Behaviour, NotABehaviour
 from fsmserver.core.line import Line
 from fsmserver.runtime.scheduler import Scheduler
 from fsmserver.runtime.trace import Watcher, describe
+from fsmserver.testing.builds import must_be_pure
 
 if TYPE_CHECKING:
     from fsmserver.core.connection import ConnectionFSM
@@ -46,7 +47,13 @@ class Recorder:
         self._former: tuple[Any, Any] | None = None
 
     def install(self) -> None:
-        """Watch every Scheduler from now on that is made."""
+        """Watch every Scheduler from now on that is made.
+
+        Raises:
+            TakesPureBuild: the package is compiled.
+
+        """
+        must_be_pure("the check of all traces")
         made, closed = Scheduler.__init__, Scheduler.close
 
         def make(scheduler: Scheduler, *, watcher: Watcher | None = None, **options: Any) -> None:
