@@ -15,7 +15,7 @@ from fsmserver.core.states import Event
 from fsmserver.runtime.capacity import connection_limit
 from fsmserver.runtime.pollers import make_poller
 from fsmserver.runtime.ports import READABLE, RealSocket
-from fsmserver.runtime.scheduler import GROUP_EVENTS, TIMED_EVENTS, TIMED_S, Round, Scheduler, Token
+from fsmserver.runtime.scheduler import GROUP_EVENTS, TIMED_EVENTS, TIMED_S, Round, Scheduler
 from fsmserver.runtime.timers import Handle
 from tests.fakes import PEER, BufferedRecorder, Recorder, World, assert_no_leaks, make_world
 
@@ -188,7 +188,6 @@ def test_a_report_for_nobody_is_counted_and_not_delivered() -> None:
     world.poller.inject(77, READABLE)
     world.round()
     assert world.scheduler.statistics().stale == 1
-    assert Token(77, 1).descriptor == 77
     assert_no_leaks(world)
 
 

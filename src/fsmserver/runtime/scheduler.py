@@ -58,13 +58,6 @@ LONGEST_WAIT_S: Final = 3600.0
 """select and poll do not take any number of seconds; waking once an hour costs nothing."""
 
 
-class Token(NamedTuple):
-    """Names a connection: its descriptor, which is used again, and its generation, which is not."""
-
-    descriptor: int
-    generation: int
-
-
 class Round(NamedTuple):
     """What one round saw, for `--show rounds`: the sets that were watched, and what was ready."""
 
