@@ -105,3 +105,13 @@ def test_a_detached_one_is_open_and_somebody_elses(pair: tuple[Descriptor, socke
     assert near.fileno() == -1
     assert is_open(fd)
     os.close(fd)
+
+
+def test_one_that_nobody_has_closed_is_closed_with_a_warning() -> None:
+    near, far = socket.socketpair()
+    with far:
+        descriptor = Descriptor(near.detach(), (int(far.family), int(far.type), far.proto))
+        fd = descriptor.fileno()
+        with pytest.warns(ResourceWarning, match=f"unclosed <Descriptor {fd}>"):
+            del descriptor
+        assert not is_open(fd)

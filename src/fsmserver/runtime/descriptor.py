@@ -6,6 +6,7 @@ descriptor anyway; who needs more of a socket than this gets the whole one.
 
 import os
 import socket
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ close: Final = os.close
 
 
 class Descriptor:
-    """A stream socket that is connected, with the methods of `ports.Socket`. It is closed by `close` and by nothing else."""
+    """A stream socket that is connected, with the methods of `ports.Socket`."""
 
     __slots__ = ("_fd", "_made_of", "_whole")
 
@@ -45,6 +46,12 @@ class Descriptor:
             whole.close()
         elif fd >= 0:
             close(fd)
+
+    def __del__(self) -> None:
+        """Close what nobody has closed, and warn of it, as the standard library's socket does."""
+        if self._fd >= 0 and self._whole is None:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.close()
 
     def detach(self) -> int:
         """Hand the descriptor on without closing it."""
