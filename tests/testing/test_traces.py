@@ -19,6 +19,7 @@ from tests.fakes import Recorder as Protocol
 from tests.fakes import make_world
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.pure
 
 # A suite of somebody who serves with fsmserver: it looks at what comes back, which is right in spite of the fault.
 SUITE = """
@@ -79,7 +80,6 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:cov", *arguments)
 
 
-@pytest.mark.pure
 @pytest.mark.slow
 @pytest.mark.network
 def test_a_build_that_skips_drain_fails_on_the_trace_check_alone(pytester: pytest.Pytester) -> None:
@@ -97,7 +97,6 @@ def test_a_build_that_skips_drain_fails_on_the_trace_check_alone(pytester: pytes
     ])  # fmt: skip
 
 
-@pytest.mark.pure
 @pytest.mark.slow
 @pytest.mark.network
 def test_what_is_wrong_on_purpose_is_passed_over_and_what_fails_anyway_shows_its_trace(pytester: pytest.Pytester) -> None:
@@ -148,7 +147,6 @@ def recorder() -> Iterator[Recorder]:
     recorder.remove()
 
 
-@pytest.mark.pure
 def test_what_is_right_leaves_no_fault_and_is_counted(recorder: Recorder) -> None:
     lines = plain_trace(7)
     assert recorder.take_faults() == []
@@ -156,7 +154,6 @@ def test_what_is_right_leaves_no_fault_and_is_counted(recorder: Recorder) -> Non
     assert recorder.lines == len(lines) + 1  # and the end
 
 
-@pytest.mark.pure
 @pytest.mark.untraced("the machine is broken on purpose")
 @pytest.mark.parametrize("event", [Event.OPEN, Event.RECEIVE, Event.ENQUEUE, Event.FLUSH, Event.DRAIN, Event.EOF, Event.FINISH])
 def test_each_event_that_is_skipped_is_seen(event: Event, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +179,6 @@ def test_each_event_that_is_skipped_is_seen(event: Event, recorder: Recorder, mo
     assert recorder.take_faults() == []
 
 
-@pytest.mark.pure
 @pytest.mark.untraced("the connection is forgotten on purpose")
 def test_a_connection_that_a_closed_scheduler_left_open_is_a_fault(recorder: Recorder) -> None:
     world = make_world()
@@ -193,7 +189,6 @@ def test_a_connection_that_a_closed_scheduler_left_open_is_a_fault(recorder: Rec
     assert "expected it to be closed before the trace ends, but open left it in reading" in fault
 
 
-@pytest.mark.pure
 def test_who_watches_already_is_told_as_before(recorder: Recorder) -> None:
     seen: list[Event] = []
     world = make_world(watcher=lambda link, fsm, origin, event: seen.append(event))
@@ -232,7 +227,6 @@ def test_nothing_is_changed_once_it_is_removed() -> None:
     assert (Scheduler.__init__, Scheduler.close) == (made, closed)
 
 
-@pytest.mark.pure
 def test_no_scheduler_is_kept_alive(recorder: Recorder) -> None:
     world = make_world()
     world.connect()
