@@ -83,7 +83,7 @@ def test_a_write_as_large_as_a_joined_chunk_may_get_is_kept_and_not_copied() -> 
     outbox, large = Outbox(), b"L" * JOIN_BYTES
     outbox.append(b"a")
     outbox.append(large)
-    assert outbox.rest[0] is large
+    assert next(iter(outbox.rest)) is large
 
 
 def test_a_joined_chunk_that_is_full_is_not_extended() -> None:

@@ -25,7 +25,7 @@ class Outbox:
     def __init__(self) -> None:
         """Start empty and open."""
         self.front: bytes | bytearray | None = None
-        self.rest: list[bytes | bytearray] = []
+        self.rest: list[bytes | bytearray] | tuple[()] = ()  # most connections never have any, and a list of their own for it
         self._front_bytes = 0  # of the first chunk, this much is taken
         self._growing = False  # the last chunk is a bytearray of ours that nobody was offered yet
         self.size_bytes = self.taken_bytes = self.discarded_bytes = 0
@@ -47,7 +47,7 @@ class Outbox:
         elif len(data) < JOIN_BYTES:
             self._join(data)
         else:
-            self.rest.append(data)
+            self._put(data)
             self._growing = False
         self.size_bytes += len(data)
 
@@ -55,8 +55,14 @@ class Outbox:
         if self._growing and self.rest and len(self.rest[-1]) < JOIN_BYTES:
             self.rest[-1] += data  # a bytearray: in place
         else:
-            self.rest.append(bytearray(data))
+            self._put(bytearray(data))
             self._growing = True
+
+    def _put(self, chunk: bytes | bytearray) -> None:
+        if self.rest:
+            self.rest.append(chunk)
+        else:
+            self.rest = [chunk]
 
     def peek(self) -> list[Buffer]:
         """Show the front of the queue as at most `IOV_MAX` buffers; nothing is removed.
@@ -94,12 +100,13 @@ class Outbox:
             left -= len(front)
             front = self.rest[done]
             done += 1
-        del self.rest[:done]
+        if done:
+            self.rest = list(self.rest[done:])
         self.front, self._front_bytes = front, left
 
     def _empty(self) -> None:
         self.front = None
-        self.rest.clear()
+        self.rest = ()
         self._front_bytes = 0
         self._growing = False
 

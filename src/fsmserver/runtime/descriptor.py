@@ -21,7 +21,7 @@ class Descriptor:
 
     __slots__ = ("_fd", "_made_of", "_whole")
 
-    def __init__(self, fd: int, made_of: tuple[int, int, int]) -> None:
+    def __init__(self, fd: int, made_of: tuple[int, ...]) -> None:
         """Take charge of `fd`; `made_of` are the family, the kind and the protocol of the socket."""
         self._fd = fd
         self._made_of = made_of
@@ -30,7 +30,8 @@ class Descriptor:
     def whole(self) -> socket.socket:
         """Give the standard library's socket of this descriptor, which is one for both: either closes it."""
         if self._whole is None:
-            self._whole = RealSocket(*self._made_of, self._fd)
+            family, kind, protocol = self._made_of
+            self._whole = RealSocket(family, kind, protocol, self._fd)
             self._whole.setblocking(False)
         return self._whole
 

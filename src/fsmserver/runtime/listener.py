@@ -37,7 +37,7 @@ def quick_accept(sock: socket.socket) -> Callable[[], tuple[Socket, Address]]:
 
     The standard library's asks the socket for its family and kind each time, and makes enumerations of them and a socket.
     """
-    made_of = int(sock.family), int(sock.type), sock.proto
+    made_of: tuple[int, ...] = (int(sock.family), int(sock.type), sock.proto)  # one for all
     take: Callable[[], tuple[int, Address]] = sock._accept  # type: ignore[attr-defined] # noqa: SLF001 - what that accept itself calls
 
     def accept() -> tuple[Socket, Address]:
