@@ -95,7 +95,7 @@ def test_the_usual_messages_of_a_group_are_one_line_of_its_time() -> None:
     for sock in socks:
         sock.feed(b"d" * sock.fd)
     noted.world.round()
-    sizes = ", ".join(f"{number}, {sock.fd}, {sock.fd}" for number, sock in zip(NUMBERS, socks, strict=True))
+    sizes = ",".join(f"{number},{sock.fd},{sock.fd}" for number, sock in zip(NUMBERS, socks, strict=True))
     assert noted.file.getvalue() == f'{{"t":1000.333333,"event":"exchange","of":[{sizes}]}}\n'
 
 
