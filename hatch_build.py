@@ -56,8 +56,8 @@ class CompilingHook(BuildHookInterface[Any]):
         done = subprocess.run(program, cwd=build, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - all ours
         if done.returncode:
             self.finalize(version, build_data, "")
-            what = f"{SWITCH} is set and compiling failed (it takes a C compiler and Python's headers):"
-            raise SystemExit(f"{what}\n{done.stdout}{done.stderr}")
+            what = f"{SWITCH} is set and compiling failed: it takes a C compiler and Python's headers"
+            raise SystemExit(f"{done.stdout}{done.stderr}\n{what}")  # the sentence last, where people look first
         for path in build.rglob("*.so"):
             if "build" not in path.relative_to(build).parts[:1]:
                 build_data["force_include"][str(path)] = str(path.relative_to(build))
