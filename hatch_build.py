@@ -1,8 +1,8 @@
 """Compile the modules that every message and connection comes by, where the environment has FSMSERVER_COMPILE=1.
 
 mypyc makes extensions of the very same sources, beside which the sources stay: they are what tracebacks and readers see. All is
-done in a folder that goes again, so that a work tree never runs anything compiled without knowing. Without the variable the
-wheel is pure Python, for any interpreter and any system.
+done in a folder that goes again, so that a work tree never runs anything compiled without knowing (the plugin hatch-mypyc builds
+in place). Without the variable the wheel is pure Python, for any interpreter and any system.
 """
 
 import os
@@ -39,8 +39,8 @@ class CompilingHook(BuildHookInterface[Any]):
         return os.environ.get(SWITCH, "0") not in ("", "0")
 
     def dependencies(self) -> list[str]:
-        """Name what building takes: nothing if nothing is compiled."""
-        return ["mypy>=2", "setuptools>=65"] if self.wanted else []
+        """Name what building takes, the extra `compile`: nothing if nothing is compiled."""
+        return self.metadata.core.optional_dependencies["compile"] if self.wanted else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and have the wheel contain what came of it."""

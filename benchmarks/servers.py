@@ -11,6 +11,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,40 +67,20 @@ def must_be(*, compiled: bool) -> None:
         raise SystemExit(f"{fsmserver.__path__[0]} is {builds[not compiled]}, and {builds[compiled]} is to be measured.")
 
 
-def serve_fsmserver(**options: Any) -> None:
+def fsmserver(*, compiled: bool = False, traced: bool = False) -> None:
+    must_be(compiled=compiled)
     from fsmserver.runtime.binding import Tcp
     from fsmserver.runtime.server import Server
 
-    with Server(Echo, Tcp(HOST, 0), **options) as server:
+    with Server(Echo, Tcp(HOST, 0), watcher=trace_for_nobody() if traced else None) as server:
         announce(server.address[1])
         server.run()
 
 
-def serve_fsmserver_traced() -> None:
+def trace_for_nobody() -> Any:
     from fsmserver.runtime.trace import Trace
 
-    with open(os.devnull, "w", encoding="utf-8", buffering=1 << 16) as file:
-        serve_fsmserver(watcher=Trace(file))
-
-
-def fsmserver_pure() -> None:
-    must_be(compiled=False)
-    serve_fsmserver()
-
-
-def fsmserver_pure_traced() -> None:
-    must_be(compiled=False)
-    serve_fsmserver_traced()
-
-
-def fsmserver_compiled() -> None:
-    must_be(compiled=True)
-    serve_fsmserver()
-
-
-def fsmserver_compiled_traced() -> None:
-    must_be(compiled=True)
-    serve_fsmserver_traced()
+    return Trace(open(os.devnull, "w", encoding="utf-8", buffering=1 << 16))
 
 
 async def serve_protocol() -> None:
@@ -346,11 +327,16 @@ def threads() -> None:
         threading.Thread(target=echo, args=(sock,), daemon=True).start()
 
 
+OURS = "fsmserver"
+COMPILED = "fsmserver compiled"
+TRACED = "fsmserver+trace"
+COMPILED_TRACED = "fsmserver compiled+trace"
+
 SERVERS: dict[str, Callable[[], None]] = {
-    "fsmserver": fsmserver_pure,
-    "fsmserver compiled": fsmserver_compiled,
-    "fsmserver+trace": fsmserver_pure_traced,
-    "fsmserver compiled+trace": fsmserver_compiled_traced,
+    OURS: fsmserver,
+    COMPILED: partial(fsmserver, compiled=True),
+    TRACED: partial(fsmserver, traced=True),
+    COMPILED_TRACED: partial(fsmserver, compiled=True, traced=True),
     "raw epoll": raw_epoll,
     "uvloop Protocol": uvloop_protocol,
     "uvloop streams": uvloop_streams,
@@ -367,10 +353,6 @@ SERVERS: dict[str, Callable[[], None]] = {
 
 FLOOR = "C epoll"
 NODE = "Node net"
-OURS = "fsmserver"
-COMPILED = "fsmserver compiled"
-TRACED = "fsmserver+trace"
-COMPILED_TRACED = "fsmserver compiled+trace"
 PACKAGE = "package"
 FROM_PACKAGE = {COMPILED, COMPILED_TRACED}
 """Those that import the package which the suite has compiled for them; the others import the one that is installed."""

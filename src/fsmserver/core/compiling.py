@@ -13,10 +13,9 @@ else:
 
 def is_compiled() -> bool:
     """Tell whether this package is the compiled build: whether the machine's module is an extension."""
-    # Late, since that module imports this one, and who only serves asks neither.
-    from importlib.machinery import EXTENSION_SUFFIXES  # noqa: PLC0415
+    from importlib.machinery import EXTENSION_SUFFIXES  # noqa: PLC0415 - who only serves does not ask
 
-    from fsmserver.core import connection  # noqa: PLC0415
+    from fsmserver.core import connection  # noqa: PLC0415 - that module imports this one
 
     return str(connection.__file__).endswith(tuple(EXTENSION_SUFFIXES))
 
